@@ -1,0 +1,40 @@
+# The dev loop. `make quickstart` and `make test` work on a machine with Python, pip, make and git alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install quickstart controls test check fix bench clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	touch $@
+
+quickstart: install  ## distill, evaluate and bottle the example; a second call redoes nothing
+	$(BIN)/stillhouse run recipes/quickstart.yaml
+
+controls: install  ## the same with controls: what gold labels would have reached
+	$(BIN)/stillhouse run recipes/quickstart.yaml --set 'controls={}'
+
+check: install  ## lint, types and import contracts
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check --quiet src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## everything that must hold before a change lands
+	$(BIN)/pytest
+
+fix: install  ## mend what can be mended by itself
+	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench
+
+bench: install  ## every figure of the quickstart beside its bar; about an hour on two cores
+	$(BIN)/python -m bench quickstart
+
+clean:
+	rm -rf $(VENV) runs answers cache

@@ -1,0 +1,29 @@
+"""``python -m bench NAME [--quick]``; exit code 0 only if every bar is reached. ``python -m bench docs`` writes the page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from bench.report import conclude, write_document
+
+NAMES = ("quickstart",)
+
+
+def main() -> int:
+    """Run one bench, or write the page."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("name", choices=[*NAMES, "docs"])
+    parser.add_argument("--quick", action="store_true", help="a smaller run, in under a minute where the cache is warm")
+    arguments = parser.parse_args()
+    if arguments.name == "docs":
+        write_document(Path("docs/measurements.md"))
+        return 0
+    figures = import_module(f"bench.{arguments.name}").figures(quick=arguments.quick)
+    return 0 if conclude(arguments.name, figures, quick=arguments.quick) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

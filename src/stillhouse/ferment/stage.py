@@ -1,0 +1,141 @@
+"""Stage 2: asks the teacher about every document of every split and seals its signals.
+
+Reads ``1-raw``; writes ``signals/class_probs.parquet`` and ``failures.parquet``. Answers live in the answer store.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillhouse import documents
+from stillhouse.answers import AnswerStore
+from stillhouse.cuts import Balance
+from stillhouse.errors import StillhouseError
+from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
+from stillhouse.ferment.capture import Captured, capture
+from stillhouse.prompts import Prompt
+from stillhouse.recipe.bind import load_teacher, prompt_of
+from stillhouse.recipe.model import Calibration, Recipe
+from stillhouse.signals import ClassProbs
+from stillhouse.store import reached
+from stillhouse.teachers import LocalTeacher
+from stillhouse.workplace import Places, Progress, StageResult
+
+VERSION = 1
+LIBRARIES = ("torch", "transformers", "numpy", "pyarrow")
+
+
+def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
+    """Run the stage into ``places.draft``."""
+    tables = [(split, documents.read(places.sealed("raw"), split)) for split in documents.SPLITS]
+    ids = [identifier for _, table in tables for identifier in table["id"].to_pylist()]
+    texts = [text for _, table in tables for text in table["text"].to_pylist()]
+    splits = np.array([split for split, table in tables for _ in range(len(table))])
+    teacher = load_teacher(recipe, cache=places.cache, base=places.base)
+    prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
+    with AnswerStore(places.answers) as store:
+        started = time.monotonic()
+        captured, content_free = _ask(recipe, teacher, prompt, texts, store, progress)
+        asking_seconds = time.monotonic() - started
+    answered: npt.NDArray[np.bool_] = np.isfinite(captured.log_probs).all(axis=1)
+    if not answered[splits == "train"].any():
+        first = captured.failures[0].reason if captured.failures else "there are no training documents"
+        raise StillhouseError(
+            f"the teacher answered about none of the training documents; the first reason: {first}",
+            where="ferment",
+            fix="see failures.parquet's reasons; check the teacher's files and the prompt's length",
+        )
+    unseen = answered & (splits != "test")  # the test texts take no part in choosing the bias
+    bias = _bias(recipe.ferment.calibration, recipe.labels, captured.log_probs[unseen], content_free)
+    signal = ClassProbs(
+        ids=tuple(identifier for identifier, ok in zip(ids, answered, strict=True) if ok),
+        asked=tuple(key for key, ok in zip(captured.asked, answered, strict=True) if ok),
+        labels=recipe.labels,
+        log_probs=captured.log_probs[answered],
+        probs=apply_bias(captured.log_probs[answered], bias),
+        header={
+            "teacher": teacher.identity(),
+            "address": recipe.ferment.teacher.model,
+            "prompt": prompt.identity(),
+            "calibration": recipe.ferment.calibration.kind,
+            "bias": bias.tolist(),
+        },
+    )
+    signal.write(places.draft)
+    _write_failures(places.draft, captured, ids)
+    reached("signals-written")
+    balance = Balance(len(ids), int(answered.sum()), 0, len(captured.failures)).check("2-ferment")
+    shares = signal.probs.mean(axis=0)
+    summary = {
+        **asdict(balance),
+        "precision": teacher.placement.dtype,
+        "prefix_tokens": captured.prefix_tokens,
+        "bias": dict(zip(recipe.labels, bias.round(6).tolist(), strict=True)),
+        "mean_probability": dict(zip(recipe.labels, shares.round(6).tolist(), strict=True)),
+    }
+    facts = {
+        "precision_reason": teacher.placement.reason,
+        "new_answers": captured.new_answers,
+        "known_answers": len(ids) - captured.new_answers - len(captured.failures),
+        "new_tokens": captured.new_tokens,
+        "asking_seconds": round(asking_seconds, 3),
+    }
+    return StageResult(summary, facts)
+
+
+def _ask(
+    recipe: Recipe,
+    teacher: LocalTeacher,
+    prompt: Prompt,
+    texts: list[str],
+    store: AnswerStore,
+    progress: Progress,
+) -> tuple[Captured, npt.NDArray[np.float64]]:
+    batch_tokens = recipe.ferment.teacher.batch_tokens
+    rendered = [prompt.render(text, teacher.tokenizer) for text in texts]
+    captured = capture(
+        teacher,
+        prompt,
+        recipe.labels,
+        rendered,
+        store=store,
+        batch_tokens=batch_tokens,
+        progress=lambda done, total: progress("asking the teacher", done, total),
+    )
+    content_free = np.empty((0, len(recipe.labels)))
+    if recipe.ferment.calibration.kind == "uniform":
+        blanks = [prompt.render(text, teacher.tokenizer) for text in CONTENT_FREE]
+        content_free = capture(teacher, prompt, recipe.labels, blanks, store=store, batch_tokens=batch_tokens).log_probs
+    return captured, content_free
+
+
+def _bias(
+    section: Calibration,
+    labels: tuple[str, ...],
+    log_probs: npt.NDArray[np.float64],
+    content_free: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    if section.kind == "none":
+        return np.zeros(len(labels))
+    if section.kind == "uniform":
+        return uniform_bias(content_free)
+    if section.kind == "batch":
+        return batch_bias(log_probs)
+    shares = section.prior or dict.fromkeys(labels, 1 / len(labels))
+    return matched_bias(log_probs, np.array([shares[label] for label in labels]))
+
+
+def _write_failures(draft: Path, captured: Captured, ids: list[str]) -> None:
+    columns = {
+        "id": pa.array([ids[failure.row] for failure in captured.failures], pa.string()),
+        "reason": pa.array([failure.reason for failure in captured.failures], pa.string()),
+        "raw": pa.array([failure.raw for failure in captured.failures], pa.string()),
+    }
+    pq.write_table(pa.table(columns), draft / "failures.parquet")

@@ -1,0 +1,1 @@
+"""Stage 4, post-distillation: what did we get, and dare we ship it?"""

@@ -1,0 +1,147 @@
+"""The test report as long rows: (artifact, metric, slice, value, lower, upper, n).
+
+Every artifact is judged on the same documents, beside the teacher. Later work adds rows, not formats.
+
+    rows = evaluate(gold, artifacts, labels=labels, slices={"group:dialect=x": mask}, resamples=2000, seed=0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.statistics import (
+    Interval,
+    Retention,
+    bootstrap_macro_f1,
+    calibration_error,
+    mcnemar_exact,
+    proportion,
+    retention,
+)
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an artifact says about N documents: label numbers (N,), and probabilities (N, K) where it gives any."""
+
+    labels: Ints
+    probs: npt.NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, probs: npt.NDArray[Any]) -> Answers:
+        """Answers whose labels are the most probable ones."""
+        return cls(np.asarray(probs.argmax(axis=1), dtype=np.int64), np.asarray(probs, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure. lower and upper are a two-sided 95 % interval, ``None`` where there is none."""
+
+    artifact: str
+    metric: str
+    slice: str
+    value: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+
+
+def evaluate(
+    gold: Ints,
+    artifacts: Mapping[str, Answers],
+    *,
+    labels: Sequence[str],
+    slices: Mapping[str, Bools],
+    resamples: int,
+    seed: int,
+) -> list[Row]:
+    """Rows for every artifact against gold (N,) and, but for the teacher itself, against the teacher."""
+    teacher = artifacts[TEACHER]
+    rows: list[Row] = []
+    for name, answers in artifacts.items():
+        correct = answers.labels == gold
+        rows.append(_row(name, "accuracy", "all", proportion(correct)))
+        f1 = bootstrap_macro_f1(gold, answers.labels, len(labels), resamples=resamples, seed=seed)
+        rows.append(_row(name, "macro_f1", "all", f1))
+        for index, label in enumerate(labels):
+            here = gold == index
+            if here.any():
+                rows.append(_row(name, "recall", f"label={label}", proportion(correct[here])))
+        for slice_name, mask in slices.items():
+            if mask.any():
+                rows.append(_row(name, "accuracy", slice_name, proportion(correct[mask])))
+        if answers.probs is not None:
+            error = calibration_error(answers.probs, gold)
+            rows.append(Row(name, "calibration_error", "all", error, None, None, len(gold)))
+        if name != TEACHER:
+            rows += _against_teacher(name, answers, teacher, gold)
+    return rows
+
+
+def _against_teacher(name: str, answers: Answers, teacher: Answers, gold: Ints) -> list[Row]:
+    rows = [_row(name, "agreement", "all", proportion(answers.labels == teacher.labels))]
+    wrong = teacher.labels != gold
+    if wrong.any():
+        rows.append(_row(name, "inherited_errors", "all", proportion(answers.labels[wrong] == teacher.labels[wrong])))
+    test = mcnemar_exact(teacher.labels == gold, answers.labels == gold)
+    rows.append(Row(name, "mcnemar_p", "against teacher", test.p_value, None, None, test.b + test.c))
+    return rows
+
+
+def retention_rows(name: str, kept: Retention) -> list[Row]:
+    """The retention of one artifact as rows; a ratio that is not certified has no value."""
+    rows = [
+        _row(name, "retention_difference", "all", kept.difference),
+        Row(name, "retention_difference_lower_95", "all", kept.difference_lower_95, None, None, kept.n),
+    ]
+    for metric, interval in (("retention_ratio", kept.ratio), ("retention_chance_corrected", kept.chance_corrected)):
+        uncertified = Row(name, metric, "all", None, None, None, kept.n)
+        rows.append(uncertified if interval is None else _row(name, metric, "all", interval))
+    return rows
+
+
+def retain(
+    gold: Ints, teacher: Answers, other: Answers, *, labels: int, margin: float, resamples: int, seed: int
+) -> Retention:
+    """What ``other`` keeps of the teacher's accuracy; chance is the better of guessing and the majority label."""
+    chance = max(1 / labels, float(np.bincount(gold, minlength=labels).max() / len(gold)))
+    return retention(
+        teacher.labels == gold,
+        other.labels == gold,
+        chance=chance,
+        margin=margin,
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def gold_equivalent(curve: Sequence[tuple[int, float]], accuracy: float) -> tuple[int | None, str]:
+    """How many gold labels reach ``accuracy``: log-linear between the points of (labels, accuracy).
+
+    Returns the number, or ``None`` when it lies outside the curve, and the reading in words.
+    """
+    points = sorted(curve)
+    if not points:
+        return None, "not measured"
+    if accuracy < points[0][1]:
+        return None, f"fewer than {points[0][0]}"
+    for (few, low), (many, high) in zip(points, points[1:], strict=False):
+        if low <= accuracy <= high and high > low:
+            share = (accuracy - low) / (high - low)
+            number = round(float(np.exp(np.log(few) + share * (np.log(many) - np.log(few)))))
+            return number, f"about {number}"
+    return None, f"more than {points[-1][0]}"
+
+
+def _row(artifact: str, metric: str, slice_name: str, interval: Interval) -> Row:
+    return Row(artifact, metric, slice_name, interval.value, interval.lower, interval.upper, interval.n)

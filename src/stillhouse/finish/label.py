@@ -1,0 +1,174 @@
+"""The label: what the bottle says of itself, as ``label.json`` and as a model card.
+
+Every number comes from the evaluation's rows and summary or from the sealed stages; none is computed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from stillhouse.finish.bottle import LABEL_SCHEMA
+from stillhouse.recipe.model import Recipe
+from stillhouse.rights import DISCLAIMER, Judgement
+from stillhouse.store import producer
+
+
+def make_label(
+    recipe: Recipe,
+    *,
+    batch: str,
+    summary: dict[str, Any],
+    stages: dict[str, dict[str, Any]],
+    judgements: list[Judgement],
+    shipped: dict[str, Any],
+    warnings: list[str],
+) -> dict[str, Any]:
+    """The label as a JSON value. batch: the run's fingerprint. stages: summaries of the sealed stages."""
+    statement = recipe.rights.statement
+    return {
+        "schema": LABEL_SCHEMA,
+        "producer": producer(),
+        "name": recipe.name,
+        "batch": batch,
+        "task": recipe.task,
+        "labels": list(recipe.labels),
+        "teacher": {"address": recipe.ferment.teacher.model, "precision": stages["ferment"]["precision"]},
+        "base": recipe.distill.student.base,
+        "sources": [{"name": source.name, "address": source.data} for source in recipe.raw.sources],
+        "gold_labels_used_in_training": stages["distill"]["gold_labels_used"],
+        "rows": {
+            step: {key: stage[key] for key in ("rows_in", "kept", "cut", "failed")} for step, stage in stages.items()
+        },
+        "cuts": stages["raw"]["cuts"],
+        "calibration": {"kind": recipe.ferment.calibration.kind, "bias": stages["ferment"]["bias"]},
+        "strength": summary,
+        "shipped": shipped,
+        "rights": {
+            "use": recipe.rights.use,
+            "commercial": recipe.rights.commercial,
+            "statement": statement.model_dump(mode="json") if statement else None,
+            "subjects": [_rights_row(judgement) for judgement in judgements],
+            "disclaimer": DISCLAIMER,
+        },
+        "warnings": warnings,
+    }
+
+
+def _rights_row(judgement: Judgement) -> dict[str, Any]:
+    return {
+        **asdict(judgement.subject),
+        "verdict": judgement.verdict.words,
+        "duties": list(judgement.duties),
+        "reason": judgement.reason,
+        "lifted_from": judgement.lifted_from.words if judgement.lifted_from is not None else None,
+        "lifted_by": judgement.lifted_by,
+    }
+
+
+def model_card(label: dict[str, Any]) -> str:
+    """The label as a Hugging Face model card in Markdown."""
+    strength = label["strength"]
+    kept = strength["retention"]
+    front = {
+        "pipeline_tag": label["task"],
+        "library_name": "transformers",
+        "tags": ["distillation", "stillhouse"],
+        "model-index": [
+            {
+                "name": label["name"],
+                "results": [
+                    {
+                        "task": {"type": label["task"]},
+                        "dataset": {"name": "held-out test documents of this run", "type": "private"},
+                        "metrics": [
+                            {"type": "accuracy", "value": round(strength["exported"]["accuracy"], 4)},
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    lines = [
+        "---",
+        yaml.safe_dump(front, sort_keys=False).strip(),
+        "---",
+        "",
+        f"# {label['name']}",
+        "",
+        f"A small `{label['task']}` model ({', '.join(label['labels'])}), distilled from `{label['teacher']['address']}`"
+        f" by {label['producer']}, batch `{label['batch'][:12]}`.",
+        "",
+        "## Strength",
+        "",
+        "Measured on held-out documents with gold labels; the shipped artifact is what was measured.",
+        "",
+        "| | accuracy |",
+        "|---|---|",
+        f"| teacher | {strength['teacher']['accuracy']:.3f} |",
+        f"| student, float32 | {strength['student']['accuracy']:.3f} |",
+        f"| **shipped: `{label['shipped']['file']}`** | **{strength['exported']['accuracy']:.3f}** |",
+        "",
+        f"- Student − teacher: {100 * kept['difference']:+.1f} points, one-sided 95 % lower bound "
+        f"{100 * kept['difference_lower_95']:+.1f}, n = {kept['n']}.",
+        f"- Retention: {kept['ratio']:.3f} of the teacher's accuracy; corrected for chance: "
+        + (f"{kept['chance_corrected']:.3f}." if kept["chance_corrected"] is not None else f"{kept['not_certified']}."),
+        f"- Speed on the machine that made it: {strength['speed']['student_per_s']:.0f} texts/s, teacher "
+        f"{strength['speed']['teacher_per_s']:.1f}.",
+        f"- Size: {strength['size']['student_bytes'] / 1e6:.1f} MB, teacher {strength['size']['teacher_bytes'] / 1e6:.1f} MB.",
+        f"- Gold labels used in training: {label['gold_labels_used_in_training']}.",
+        "",
+        "The interval is conditional on this one training run.",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from transformers import pipeline",
+        f'classify = pipeline("{label["task"]}", model="bottle")',
+        'print(classify("your text"))',
+        "```",
+        "",
+        "## What went in",
+        "",
+        "| stage | rows in | kept | cut | failed |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {step} | {rows['rows_in']} | {rows['kept']} | {rows['cut']} | {rows['failed']} |"
+        for step, rows in label["rows"].items()
+    ]
+    lines += [
+        "",
+        *_cut_lines(label["cuts"]),
+        "",
+        "## Rights",
+        "",
+        "| what | license | read in | verdict |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['role']} `{row['name']}` | {row['license'] or 'not stated'} | {row['evidence']} | {row['verdict']}"
+        + (f" (was {row['lifted_from']}, lifted by {row['lifted_by']})" if row["lifted_by"] else "")
+        + " |"
+        for row in label["rights"]["subjects"]
+    ]
+    duties = sorted({duty for row in label["rights"]["subjects"] for duty in row["duties"]})
+    lines += ["", *(f"- Duty: {duty}." for duty in duties)]
+    statement = label["rights"]["statement"]
+    if statement:
+        lines += ["", f"Statement by {statement['who']}, {statement['when']}: {statement['why']}"]
+    lines += ["", f"Declared use: {label['rights']['use']}. {label['rights']['disclaimer']}"]
+    if label["warnings"]:
+        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
+    return "\n".join(lines) + "\n"
+
+
+def _cut_lines(cut_counts: dict[str, dict[str, int]]) -> list[str]:
+    found = [
+        f"- Cut ({kind}): {number} × {reason}"
+        for kind, reasons in cut_counts.items()
+        for reason, number in reasons.items()
+    ]
+    return found or ["- Nothing was cut."]

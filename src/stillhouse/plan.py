@@ -1,0 +1,227 @@
+"""The plan: each step with its fingerprint, whether it is cached or has to run and why, and what it will take.
+
+plan = make_plan(recipe, base=Path("recipes"))
+for step in plan.steps: print(step.name, step.cached, step.why)
+plan.raise_problems()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from stillhouse.addresses import Files, parse, peek
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.raw.stage import check_sources
+from stillhouse.recipe.bind import judge_rights
+from stillhouse.recipe.fields import STEPS, Step, values
+from stillhouse.recipe.model import Recipe
+from stillhouse.rights import DISCLAIMER, Judgement, refusals
+from stillhouse.store import Manifest, digest_of, flatten, package_version, read_sealed
+from stillhouse.workplace import FOLDERS
+
+MODULES: dict[Step, str] = {
+    "raw": "stillhouse.raw.stage",
+    "ferment": "stillhouse.ferment.stage",
+    "distill": "stillhouse.distill.stage",
+    "controls": "stillhouse.distill.controls",
+    "finish": "stillhouse.finish.stage",
+}
+# which sealed steps each step reads
+_INPUTS: dict[Step, tuple[Step, ...]] = {
+    "raw": (),
+    "ferment": ("raw",),
+    "distill": ("raw", "ferment"),
+    "controls": ("raw",),
+    "finish": ("raw", "ferment", "distill", "controls"),
+}
+# an address enters a fingerprint by the content it leads to, so that moving a file reruns nothing
+_ADDRESSES = {"data", "model", "base"}
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step. fingerprint is ``None`` while something it depends on has still to be fetched."""
+
+    name: Step
+    fingerprint: str | None
+    ingredients: dict[str, Any]
+    cached: Manifest | None
+    why: str
+    estimate: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps of a recipe, the rights judgements, and every problem found without running anything."""
+
+    recipe: Recipe
+    base: Path
+    run_folder: Path
+    steps: tuple[PlannedStep, ...]
+    judgements: tuple[Judgement, ...]
+    problems: tuple[Problem, ...] = field(default=())
+
+    def step(self, name: str) -> PlannedStep:
+        """The step of that name."""
+        return next(step for step in self.steps if step.name == name)
+
+    def raise_problems(self) -> None:
+        """Raise one :class:`StillhouseError` with every problem, if there are any."""
+        if self.problems:
+            raise StillhouseError.several(list(self.problems))
+
+
+def make_plan(recipe: Recipe, *, base: Path) -> Plan:
+    """Plan a recipe; ``base`` is the folder that relative data and model paths start from. Fetches nothing."""
+    run_folder = Path(recipe.paths.runs) / recipe.name
+    cache = Path(recipe.paths.cache)
+    problems: list[Problem] = []
+    files: dict[str, Files | None] = {}
+    for path, address in _addresses(recipe).items():
+        try:
+            parse(address)
+            files[path] = peek(address, cache=cache, base=base)
+        except StillhouseError as error:
+            problems += [Problem(p.what, f"{path}: {p.where}", p.fix) for p in error.problems]
+            files[path] = None
+    if not problems:
+        problems += check_sources(recipe, cache, base)
+        problems += _missing_libraries(recipe)
+    judgements = [] if problems else judge_rights(recipe, cache=cache, base=base)
+    problems += [_rights_problem(judgement) for judgement in refusals(judgements) if _final(judgement, files)]
+    return Plan(recipe, base, run_folder, tuple(_steps(recipe, run_folder, files)), tuple(judgements), tuple(problems))
+
+
+def step_names(recipe: Recipe) -> list[Step]:
+    """The steps that a recipe has, in order."""
+    return [step for step in STEPS if step != "controls" or recipe.controls is not None]
+
+
+def _addresses(recipe: Recipe) -> dict[str, str]:
+    found = {path: value for path, leaf, value in values(recipe) if path.rpartition(".")[2] in _ADDRESSES}
+    return {path: value for path, value in found.items() if isinstance(value, str)}
+
+
+def _steps(recipe: Recipe, run_folder: Path, files: dict[str, Files | None]) -> list[PlannedStep]:
+    planned: dict[Step, PlannedStep] = {}
+    for name in step_names(recipe):
+        ingredients = _ingredients(recipe, name, files)
+        upstream = {other: planned[other].fingerprint for other in _INPUTS[name] if other in planned}
+        unknown = [path for path, value in ingredients.items() if value is None and path.endswith("@digest")]
+        ingredients |= {f"{other}@fingerprint": value for other, value in upstream.items()}
+        fingerprint = None if unknown or None in upstream.values() else digest_of(ingredients)
+        sealed = read_sealed(run_folder, FOLDERS[name])
+        cached = sealed if sealed and fingerprint == sealed.fingerprint else None
+        why = (
+            "sealed, and nothing that changes its result has changed" if cached else _why(sealed, ingredients, unknown)
+        )
+        planned[name] = PlannedStep(name, fingerprint, ingredients, cached, why, _estimate(recipe, name))
+    return list(planned.values())
+
+
+def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> dict[str, Any]:
+    """Everything that changes the result of ``step``, by name."""
+    module = import_module(MODULES[step])
+    found: dict[str, Any] = {"stage": step, "stage version": module.VERSION}
+    for library in module.LIBRARIES:
+        found[f"{library} version"] = package_version(library)
+    sections = {step, "distill"} if step == "controls" else {step}
+    for path, leaf, value in values(recipe):
+        if leaf.kind != "result" or leaf.enters not in sections:
+            continue
+        if path in files:
+            here = files[path]
+            found[f"{path}@digest"] = here.digest if here else None
+        else:
+            found |= flatten(value, path)
+    if step == "ferment":
+        found["ferment.teacher.precision chosen"] = _chosen_precision(recipe)
+    return found
+
+
+def _chosen_precision(recipe: Recipe) -> str:
+    """`auto` resolves to what this machine has, and that changes the answers."""
+    if recipe.ferment.teacher.precision != "auto":
+        return recipe.ferment.teacher.precision
+    if package_version("torch") == "absent":
+        return "unknown: torch is not installed"
+    from stillhouse.device import place
+
+    return place(recipe.ferment.teacher.device, "auto").dtype
+
+
+def _why(sealed: Manifest | None, ingredients: dict[str, Any], unknown: list[str]) -> str:
+    if sealed is None:
+        return "it has not been run, or its folder was changed"
+    if unknown:
+        return f"{unknown[0].removesuffix('@digest')} has still to be fetched"
+    before = sealed.ingredients
+    changed = [
+        name
+        for name in sorted(set(before) | set(ingredients))
+        if before.get(name, _ABSENT) != ingredients.get(name, _ABSENT)
+    ]
+    own = [name for name in changed if not name.endswith("@fingerprint")]
+    names = own or [f"step {name.removesuffix('@fingerprint')}" for name in changed]
+    shown = ", ".join(f"`{name.removesuffix('@digest')}`" for name in names[:3])
+    return f"{shown}{' and others' if len(names) > 3 else ''} changed"
+
+
+_ABSENT = object()
+
+
+def _estimate(recipe: Recipe, step: Step) -> str:
+    """Rough rows, bytes and seconds, from the recipe alone; two CPU cores are assumed."""
+    split = recipe.raw.split
+    train = split.train
+    documents = split.test + split.validation + (train or 0)
+    rows = f"{'more than ' if train is None else ''}{documents:,} documents"
+    match step:
+        case "raw":
+            return f"{rows}, seconds"
+        case "ferment":
+            return (
+                f"{rows}, about {documents / 30 / 60:.0f}-{documents / 15 / 60:.0f} min, {documents * 150 / 1e6:.1f} MB"
+            )
+        case "distill":
+            seconds = (train or documents) * recipe.distill.train.epochs / 80
+            return f"about {seconds / 60:.0f}-{2 * seconds / 60 + 1:.0f} min"
+        case "controls":
+            return "about as long as distill, for each control"
+        case "finish":
+            return "about a minute"
+
+
+def _missing_libraries(recipe: Recipe) -> list[Problem]:
+    extras = {"torch": "ferment", "transformers": "ferment", "onnxruntime": "finish", "sklearn": "finish"}
+    packages = {"sklearn": "scikit-learn"}
+    return [
+        Problem(
+            f"{packages.get(name, name)} is not installed",
+            "this Python",
+            f"pip install 'stillhouse[{extra}]'",
+        )
+        for name, extra in extras.items()
+        if package_version(packages.get(name, name)) == "absent"
+    ]
+
+
+def _final(judgement: Judgement, files: dict[str, Files | None]) -> bool:
+    """A verdict on something that is not here yet is judged again when it arrives."""
+    known = {peeked.address for peeked in files.values() if peeked}
+    return judgement.subject.address in known or judgement.subject.license is not None
+
+
+def _rights_problem(judgement: Judgement) -> Problem:
+    subject = judgement.subject
+    what = f"no right to use the {subject.role} `{subject.name}`: {judgement.verdict.words} ({judgement.reason})"
+    fix = (
+        f"state who answers for it: `rights.statement` with `covers: [{subject.name}]`, or give the license in the "
+        f"recipe. {DISCLAIMER}"
+    )
+    if judgement.verdict.words == "forbid":
+        fix = f"use another {subject.role}; no statement lifts this. {DISCLAIMER}"
+    return Problem(what, subject.address, fix)

@@ -1,0 +1,82 @@
+"""Prompts: rendered once, hashed whole. Only the declared placeholders are ever replaced.
+
+prompt = Prompt(question="Review: {text}\\nSentiment:", answer=" {label}", words={"good": "good", "bad": "bad"},
+                examples=(("fine film", "good"),), separator="\\n\\n", instruction="", chat=False)
+prompt.render("a dull evening")
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from stillhouse.errors import StillhouseError
+
+_PLACEHOLDER = re.compile(r"\{(text|label)\}")
+
+
+class ChatTokenizer(Protocol):
+    """What a prompt needs of a tokenizer to be rendered as a chat."""
+
+    chat_template: str | None
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> Any:
+        """Render messages with the model's own template."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A few-shot question about one text.
+
+    question holds ``{text}``; answer holds ``{label}`` and is what the teacher would say next; words maps each label
+    to the word that stands for it; examples are (text, label) pairs; separator stands between turns of a plain
+    prompt; with ``chat`` the turns become messages of the model's own chat template.
+    """
+
+    question: str
+    answer: str
+    words: Mapping[str, str]
+    examples: Sequence[tuple[str, str]]
+    separator: str
+    instruction: str
+    chat: bool
+
+    def identity(self) -> dict[str, Any]:
+        """All that changes what the teacher sees, as a JSON value for hashing."""
+        return asdict(self) | {"words": dict(self.words), "examples": [list(pair) for pair in self.examples]}
+
+    def answer_for(self, label: str) -> str:
+        """The continuation that stands for ``label``."""
+        return fill(self.answer, label=self.words[label])
+
+    def render(self, text: str, tokenizer: ChatTokenizer | None = None) -> str:
+        """The exact text that the teacher sees about ``text``, up to where its answer begins."""
+        turns = [(fill(self.question, text=shot), self.answer_for(label)) for shot, label in self.examples]
+        question = fill(self.question, text=text)
+        if not self.chat:
+            opening = [self.instruction] if self.instruction else []
+            return self.separator.join([*opening, *(ask + answer for ask, answer in turns), question])
+        if tokenizer is None or not tokenizer.chat_template:
+            raise StillhouseError(
+                "the teacher's tokenizer has no chat template",
+                where="ferment.prompt.chat",
+                fix="set `ferment.prompt.chat: false`, or use an instruction-tuned teacher",
+            )
+        messages = [{"role": "system", "content": self.instruction}] if self.instruction else []
+        for ask, answer in turns:
+            messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer.strip()}]
+        messages.append({"role": "user", "content": question})
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def fill(template: str, **values: str) -> str:
+    """Replace ``{text}`` and ``{label}`` where given, in one pass: braces inside the values stay as they are."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+def placeholders(template: str) -> set[str]:
+    """The declared placeholders that a template uses."""
+    return set(_PLACEHOLDER.findall(template))

@@ -1,0 +1,56 @@
+"""From recipe sections to the objects below: the one place where a section becomes plain arguments for several rooms.
+
+teacher = load_teacher(recipe, cache=cache, base=base)
+prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stillhouse.addresses import Files, peek, resolve
+from stillhouse.device import place
+from stillhouse.prompts import Prompt
+from stillhouse.recipe.model import PromptSection, Recipe
+from stillhouse.rights import Judgement, Subject, judge, lift, read_license
+from stillhouse.teachers import LocalTeacher
+
+
+def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
+    """The prompt that the recipe's section describes."""
+    return Prompt(
+        question=section.question,
+        answer=section.answer,
+        words=section.words or {label: label for label in labels},
+        examples=tuple((example.text, example.label) for example in section.examples),
+        separator=section.separator,
+        instruction=section.instruction,
+        chat=section.chat,
+    )
+
+
+def load_teacher(recipe: Recipe, *, cache: Path, base: Path) -> LocalTeacher:
+    """The recipe's teacher, fetched if need be, and loaded."""
+    section = recipe.ferment.teacher
+    files = resolve(section.model, cache=cache, base=base)
+    placement = place(section.device, section.precision)
+    return LocalTeacher.load(files, placement, cache=cache, threads=section.threads)
+
+
+def judge_rights(recipe: Recipe, *, cache: Path, base: Path) -> list[Judgement]:
+    """A judgement for every teacher, base and source, with the recipe's statement applied."""
+
+    def here(address: str) -> Files | None:
+        return peek(address, cache=cache, base=base)
+
+    teacher, student = recipe.ferment.teacher, recipe.distill.student
+    subjects: list[Subject] = [
+        read_license("teacher", "teacher", teacher.model, declared=teacher.license, files=here(teacher.model)),
+        read_license("base", "base", student.base, declared=student.license, files=here(student.base)),
+        *(
+            read_license("data", source.name, source.data, declared=source.license, files=here(source.data))
+            for source in recipe.raw.sources
+        ),
+    ]
+    judged = [judge(subject, commercial=recipe.rights.commercial) for subject in subjects]
+    return lift(judged, recipe.rights.statement)

@@ -1,0 +1,161 @@
+"""Reading a recipe: YAML with line numbers, ``--set`` overrides, and every error at once.
+
+recipe = load_recipe(Path("recipe.yaml"), ["distill.train.epochs=2"])
+recipe = parse_recipe(mapping)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.recipe.fields import models_in
+from stillhouse.recipe.model import Recipe
+
+Path_ = tuple[str | int, ...]
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe file; raises one :class:`StillhouseError` that lists every fault with its line."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise StillhouseError(
+            "the recipe file does not exist", where=str(path), fix="check the path, or run `stillhouse new`"
+        ) from error
+    except (UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
+        raise StillhouseError(
+            f"the recipe cannot be read: {error}", where=str(path), fix="give a UTF-8 YAML file"
+        ) from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error)
+        raise StillhouseError(f"not valid YAML: {what}", where=f"{path}{line}", fix="mend the line") from error
+    lines: dict[Path_, int] = {}
+    if node is not None:
+        _index(node, (), lines, str(path))
+    return parse_recipe(yaml.safe_load(text), overrides, file=str(path), lines=lines)
+
+
+def parse_recipe(
+    data: object,
+    overrides: Sequence[str] = (),
+    *,
+    file: str = "recipe",
+    lines: Mapping[Path_, int] | None = None,
+) -> Recipe:
+    """Check a recipe given as a mapping. ``lines`` maps key paths to line numbers of ``file``."""
+    if not isinstance(data, dict):
+        raise StillhouseError(
+            "a recipe is a mapping of keys to values",
+            where=file,
+            fix="see `stillhouse new` for one to start from",
+        )
+    for override in overrides:
+        data = _override(data, override)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        known = lines or {}
+        problems = [_problem(dict(item), file, known) for item in error.errors(include_url=False)]
+        raise StillhouseError.several(problems) from error
+
+
+def _index(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: str) -> None:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise StillhouseError(
+                    f"the key `{key.value}` stands twice",
+                    where=f"{file}:{key.start_mark.line + 1}",
+                    fix="keep one of them",
+                )
+            seen.add(key.value)
+            _index(value, (*path, key.value), lines, file)
+            lines[(*path, key.value)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _index(value, (*path, index), lines, file)
+
+
+def _override(data: dict[str, Any], override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise StillhouseError(
+            f"`{override}` is not key=value",
+            where="--set",
+            fix="write for example --set distill.train.epochs=2",
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StillhouseError(
+            f"the value of `{key}` is not valid YAML", where="--set", fix="quote the value"
+        ) from error
+    changed: dict[str, Any] = _put(data, key.split("."), value, key)
+    return changed
+
+
+def _put(node: Any, keys: Sequence[str], value: object, whole: str) -> Any:
+    if not keys:
+        return value
+    head, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not head.isdigit() or int(head) >= len(node):
+            raise StillhouseError(
+                f"`{whole}`: {head!r} is not a position in a list of {len(node)}",
+                where="--set",
+                fix=f"use a number from 0 to {len(node) - 1}",
+            )
+        return [_put(item, rest, value, whole) if index == int(head) else item for index, item in enumerate(node)]
+    base = node if isinstance(node, dict) else {}
+    return {**base, head: _put(base.get(head), rest, value, whole)}
+
+
+def _problem(error: dict[str, Any], file: str, lines: Mapping[Path_, int]) -> Problem:
+    location = tuple(error["loc"])
+    path = _without_union_tags(location)
+    dotted = ".".join(str(part) for part in path)
+    line = next((lines[path[:cut]] for cut in range(len(path), -1, -1) if path[:cut] in lines), None)
+    where = f"{file}:{line}" if line else file
+    where = f"{where}  {dotted}" if dotted else where
+    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(path[-1]), _siblings(path), n=1, cutoff=0.5)
+        fix = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(_siblings(path))}"
+        return Problem(f"unknown key `{dotted}`", where, fix)
+    if kind == "missing":
+        return Problem(f"`{dotted}` is missing", where, f"add `{path[-1]}`")
+    given = f" (given: {error['input']!r:.80})" if not isinstance(error["input"], dict) else ""
+    return Problem(f"{message}{given}", where, f"change `{dotted}`" if dotted else "change the recipe")
+
+
+def _without_union_tags(location: Path_) -> Path_:
+    """Pydantic puts the chosen kind of a union into the path; the user's file has no such key."""
+    tags = {"keep-layers", "from-config", "int", "tuple[int, ...]", "constrained-int"}
+    return tuple(part for part in location if not (isinstance(part, str) and (part in tags or "[" in part)))
+
+
+def _siblings(path: Path_) -> list[str]:
+    models: list[type[BaseModel]] = [Recipe]
+    for part in path[:-1]:
+        if isinstance(part, int):
+            continue
+        models = [
+            inner
+            for model in models
+            if part in model.model_fields
+            for inner in models_in(model.model_fields[part].annotation)
+        ]
+    return sorted({name for model in models for name in model.model_fields})

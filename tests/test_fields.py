@@ -1,0 +1,165 @@
+"""Which recipe field makes which stage run again: a table written by hand, checked against the plan.
+
+A field that is missing here, or that reruns another stage than it says, fails. ``None``: it reruns nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_world import World
+
+from stillhouse.plan import make_plan
+from stillhouse.recipe import Recipe, parse_recipe
+from stillhouse.recipe.fields import STEPS, leaves
+
+STATEMENT = {"who": "me", "when": "2026-01-02", "why": "because I said so", "covers": ["words"], "reference": "T-1"}
+FROM_CONFIG = {"kind": "from-config", "layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 24}
+
+# field -> (another value, first stage that must run again)
+TABLE: dict[str, tuple[object, str | None]] = {
+    "name": ("other", None),
+    "title": ("Another title", None),
+    "task": (None, None),  # one value only, for now
+    "labels": (["good", "bad"], "raw"),
+    "rights.use": ("distributed", "finish"),
+    "rights.commercial": (True, "finish"),
+    "rights.statement.who": ("you", "finish"),
+    "rights.statement.when": ("2026-01-03", "finish"),
+    "rights.statement.why": ("because you said so", "finish"),
+    "rights.statement.covers": (["data"], "finish"),
+    "rights.statement.reference": ("T-2", "finish"),
+    "paths.runs": ("elsewhere", None),
+    "paths.answers": ("elsewhere/answers.sqlite", None),
+    "paths.cache": ("elsewhere/cache", None),
+    "raw.sources.*.name": ("renamed", "raw"),
+    "raw.sources.*.data": ("OTHER DATA", "raw"),
+    "raw.sources.*.format": ("jsonl", "raw"),
+    "raw.sources.*.fields": (["a", "b"], "raw"),
+    "raw.sources.*.encoding": ("latin-1", "raw"),
+    "raw.sources.*.quoting": (False, "raw"),
+    "raw.sources.*.columns.text": ("upper(text)", "raw"),
+    "raw.sources.*.columns.label": (None, "raw"),
+    "raw.sources.*.columns.groups": ({"tone": "label"}, "raw"),
+    "raw.sources.*.where": ("len(text) > 3", "raw"),
+    "raw.sources.*.license": ("PDDL-1.0", "raw"),
+    "raw.clean.unicode": ("NFKC", "raw"),
+    "raw.clean.whitespace": ("keep", "raw"),
+    "raw.clean.min_characters": (2, "raw"),
+    "raw.clean.max_characters": (100, "raw"),
+    "raw.split.seed": (7, "raw"),
+    "raw.split.test": (90, "raw"),
+    "raw.split.validation": (30, "raw"),
+    "raw.split.train": (150, "raw"),
+    "ferment.teacher.kind": (None, None),  # one value only, for now
+    "ferment.teacher.model": ("OTHER MODEL", "ferment"),
+    "ferment.teacher.license": ("Apache-2.0", "finish"),
+    "ferment.teacher.precision": ("bfloat16", "ferment"),
+    "ferment.teacher.device": ("cpu", None),
+    "ferment.teacher.batch_tokens": (128, None),
+    "ferment.teacher.threads": (1, None),
+    "ferment.prompt.instruction": ("Say what it is.", "ferment"),
+    "ferment.prompt.question": ("{text} label :", "ferment"),
+    "ferment.prompt.answer": (" : {label}", "ferment"),
+    "ferment.prompt.separator": (" : ", "ferment"),
+    "ferment.prompt.words": ({"good": "fine", "bad": "poor"}, "ferment"),
+    "ferment.prompt.examples.*.text": ("warm", "ferment"),
+    "ferment.prompt.examples.*.label": ("bad", "ferment"),
+    "ferment.prompt.chat": (True, "ferment"),
+    "ferment.calibration.kind": ("batch", "ferment"),
+    "ferment.calibration.prior": ({"good": 0.25, "bad": 0.75}, "ferment"),
+    "distill.student.kind": ("SECTION", "distill"),
+    "distill.student.base": ("OTHER MODEL", "distill"),
+    "distill.student.license": ("Apache-2.0", "finish"),
+    "distill.student.keep": (3, "distill"),
+    "distill.student.layers": (1, "distill"),
+    "distill.student.hidden_size": (32, "distill"),
+    "distill.student.heads": (4, "distill"),
+    "distill.student.intermediate_size": (16, "distill"),
+    "distill.loss.kind": (None, None),  # one value only, for now
+    "distill.loss.temperature": (2.0, "distill"),
+    "distill.loss.hard_weight": (0.5, "distill"),
+    "distill.train.epochs": (1, "distill"),
+    "distill.train.batch_size": (8, "distill"),
+    "distill.train.learning_rate": (1e-4, "distill"),
+    "distill.train.warmup_share": (0.2, "distill"),
+    "distill.train.weight_decay": (0.1, "distill"),
+    "distill.train.max_length": (16, "distill"),
+    "distill.train.evaluations": (2, "distill"),
+    "distill.train.seed": (5, "distill"),
+    "distill.train.device": ("cpu", None),
+    "distill.train.threads": (2, None),
+    "controls.kinds": (["tfidf-gold"], "controls"),
+    "controls.gold_curve": ([50], "controls"),
+    "finish.evaluate.margin": (0.1, "finish"),
+    "finish.evaluate.resamples": (300, "finish"),
+    "finish.evaluate.seed": (3, "finish"),
+    "finish.int8.enabled": (False, "finish"),
+    "finish.int8.max_disagreement": (0.5, "finish"),
+    "finish.speed.batch_texts": (8, None),
+    "finish.speed.single_texts": (3, None),
+    "finish.speed.teacher_texts": (3, None),
+    "finish.speed.threads": (2, None),
+}
+
+
+def test_the_table_names_every_field_and_no_other() -> None:
+    assert set(TABLE) == {leaf.path for leaf in leaves(Recipe)}
+
+
+def fingerprints(mapping: dict[str, object], folder: Path) -> dict[str, str]:
+    plan = make_plan(parse_recipe(mapping), base=folder)
+    return {step.name: step.fingerprint or "to be fetched" for step in plan.steps}
+
+
+def starting_point(world: World, field: str) -> dict[str, object]:
+    mapping = world.mapping()
+    mapping["controls"] = {}
+    mapping["rights"]["statement"] = dict(STATEMENT)
+    mapping["ferment"]["calibration"] = {"kind": "matched", "prior": {"good": 0.5, "bad": 0.5}}
+    if field in {f"distill.student.{key}" for key in ("layers", "hidden_size", "heads", "intermediate_size")}:
+        mapping["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}
+    return mapping
+
+
+@pytest.mark.parametrize("field", [field for field, (value, _) in TABLE.items() if value is not None])
+def test_a_field_reruns_the_stage_that_the_table_says(world: World, workdir: Path, field: str) -> None:
+    value, expected = TABLE[field]
+    before = starting_point(world, field)
+    after = starting_point(world, field)
+    if value == "OTHER DATA":
+        value = str(workdir / "more.jsonl")
+        Path(value).write_text(world.data.read_text("utf-8") + '{"text": "warm day", "label": "good", "tone": "x"}\n')
+    elif value == "OTHER MODEL":
+        value = str(workdir / "model")
+        shutil.copytree(world.teacher, value)
+        (Path(value) / "more.txt").write_text("another file")
+    if value == "SECTION":
+        after["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}  # type: ignore[index]
+    else:
+        node: object = after
+        *parents, last = field.split(".")
+        for key in parents:
+            node = node[0] if key == "*" else node.setdefault(key, {})  # type: ignore[index,attr-defined]
+        node[last] = value  # type: ignore[index]
+    old, new = fingerprints(before, workdir), fingerprints(after, workdir)
+    first = next((step for step in STEPS if old[step] != new[step]), None)
+    assert first == expected
+
+
+def test_a_moved_file_of_the_same_content_reruns_nothing(world: World, workdir: Path) -> None:
+    moved = workdir / "moved" / world.data.name
+    moved.parent.mkdir()
+    shutil.copyfile(world.data, moved)
+    after = world.mapping()
+    after["raw"]["sources"][0]["data"] = str(moved)
+    assert fingerprints(world.mapping(), workdir) == fingerprints(after, workdir)
+
+
+def test_a_changed_stage_changes_every_stage_that_reads_it(world: World, workdir: Path) -> None:
+    after = world.mapping()
+    after["raw"]["split"]["seed"] = 9
+    old, new = fingerprints(world.mapping(), workdir), fingerprints(after, workdir)
+    assert all(old[step] != new[step] for step in old)

@@ -1,0 +1,179 @@
+"""The whole house on a tiny pair: a run, its bottle, its label, and what the commands say about them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tiny_world import LABELS, World
+from typer.testing import CliRunner
+
+import stillhouse
+from stillhouse import documents
+from stillhouse.cli import app
+from stillhouse.cuts import read as read_cuts
+from stillhouse.execute import Finished, run, stage_summaries
+from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.ledger import Ledger
+from stillhouse.recipe import parse_recipe
+from stillhouse.signals import ClassProbs
+
+
+@pytest.fixture(scope="module")
+def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One run, shared by the tests that only look."""
+    folder = tmp_path_factory.mktemp("run")
+    mapping = world.mapping()
+    mapping["paths"] = {
+        "runs": str(folder / "runs"), "answers": str(folder / "answers.sqlite"), "cache": str(folder / "cache")
+    }
+    mapping["controls"] = {"kinds": ["tfidf-gold", "student-gold", "gold-curve"], "gold_curve": [20, 60]}
+    return run(parse_recipe(mapping), base=world.folder)
+
+
+def test_the_student_learns_what_the_teacher_knows(finished: Finished) -> None:
+    summary = finished.evaluation["summary"]
+    assert summary["teacher"]["accuracy"] > 0.85
+    assert summary["exported"]["accuracy"] > 0.85
+    assert summary["exported"]["accuracy"] > summary["baselines"]["majority"] + 0.2
+    assert summary["retention"]["n"] == 100
+
+
+def test_rows_add_up_at_every_stage_and_flow_from_one_to_the_next(finished: Finished) -> None:
+    stages = stage_summaries(finished.folder)
+    assert list(stages) == ["1-raw", "2-ferment", "3-distill", "3-controls", "4-finish"]
+    for summary in stages.values():
+        assert summary["rows_in"] == summary["kept"] + summary["cut"] + summary["failed"]
+    assert stages["2-ferment"]["rows_in"] == stages["1-raw"]["kept"]
+    test = stages["1-raw"]["splits"]["test"]
+    assert stages["3-distill"]["rows_in"] == stages["2-ferment"]["kept"] - test
+    assert len(read_cuts(finished.folder / "1-raw")) == stages["1-raw"]["cut"]
+
+
+def test_no_text_is_in_two_splits(finished: Finished) -> None:
+    raw = finished.folder / "1-raw"
+    texts = [documents.read(raw, split)["text"].to_pylist() for split in documents.SPLITS]
+    assert len({text.casefold() for split in texts for text in split}) == sum(map(len, texts))
+
+
+def test_every_reported_artifact_has_the_same_metrics(finished: Finished) -> None:
+    rows = finished.evaluation["rows"]
+    artifacts = {row["artifact"] for row in rows}
+    assert artifacts >= {"teacher", "student", "onnx-fp32", "onnx-int8", "majority", "tfidf-teacher", "tfidf-gold",
+                         "student-gold", "student-gold-20", "student-gold-60"}
+    for artifact in artifacts:
+        metrics = {(row["metric"], row["slice"]) for row in rows if row["artifact"] == artifact}
+        assert {("accuracy", "all"), ("macro_f1", "all"), ("recall", "label=good"), ("accuracy", "group:tone=long")} <= metrics
+        assert (("agreement", "all") in metrics) == (artifact != "teacher")
+    for row in rows:
+        if row["lower"] is not None:
+            assert row["lower"] <= row["value"] <= row["upper"]
+
+
+def test_gold_labels_of_the_training_documents_change_nothing(finished: Finished, world: World, workdir: Path) -> None:
+    raw = documents.read(finished.folder / "1-raw", "test")
+    held_out = set(raw["text"].to_pylist())
+    lines = [json.loads(line) for line in world.data.read_text("utf-8").splitlines()]
+    turned = workdir / "turned.jsonl"
+    turned.write_text(
+        "".join(
+            json.dumps(row if row["text"] in held_out else {**row, "label": LABELS[row["label"] == LABELS[0]]}) + "\n"
+            for row in lines
+        ),
+        "utf-8",
+    )
+    mapping = world.mapping()
+    mapping["raw"]["sources"][0]["data"] = str(turned)
+    other = run(parse_recipe(mapping), base=world.folder)
+    weights = Path("3-distill/student/model.safetensors")
+    assert (other.folder / weights).read_bytes() == (finished.folder / weights).read_bytes()
+
+
+def test_signals_join_by_id_and_keep_the_raw_answer(finished: Finished) -> None:
+    signal = ClassProbs.read(finished.folder / "2-ferment")
+    assert list(signal.ids) == sorted(signal.ids)
+    assert np.allclose(signal.probs.sum(axis=1), 1)
+    backwards = list(reversed(signal.ids))
+    assert (signal.probabilities_for(backwards) == signal.probs[::-1]).all()
+    with pytest.raises(stillhouse.StillhouseError, match="no teacher signal"):
+        signal.probabilities_for(["unknown"])
+
+
+def test_the_bottle_opens_without_stillhouse(finished: Finished) -> None:
+    from transformers import pipeline
+
+    texts = ["great fine film", "dull grim book", "warm lovely day"]
+    classify = pipeline("text-classification", model=str(finished.bottle))
+    plain = [answer["label"] for answer in classify(texts)]
+    assert plain == ["good", "bad", "good"]
+    assert [label for label, _ in Bottle.open(finished.bottle).predict(texts)] == plain
+
+
+@pytest.mark.parametrize("harm", ["change", "remove", "add", "pickle", "label"])
+def test_verify_finds_every_tampering(finished: Finished, tmp_path: Path, harm: str) -> None:
+    bottle = tmp_path / "bottle"
+    shutil.copytree(finished.bottle, bottle)
+    assert verify_bottle(bottle) == []
+    if harm == "change":
+        (bottle / "config.json").write_text("{}")
+    elif harm == "remove":
+        (bottle / "README.md").unlink()
+    elif harm == "add":
+        (bottle / "more.txt").write_text("x")
+    elif harm == "pickle":
+        (bottle / "model.bin").write_bytes(b"x")
+    else:
+        (bottle / "label.json").write_text((bottle / "label.json").read_text().replace("good", "fine"))
+    assert verify_bottle(bottle)
+    assert CliRunner().invoke(app, ["verify", str(bottle)]).exit_code != 0
+
+
+def test_the_label_lists_every_teacher_base_and_source(finished: Finished) -> None:
+    label = finished.label
+    subjects = {(row["role"], row["name"]): row for row in label["rights"]["subjects"]}
+    assert set(subjects) == {("teacher", "teacher"), ("base", "base"), ("data", "words")}
+    assert all(row["license"] and row["verdict"].startswith("allow") for row in subjects.values())
+    assert label["gold_labels_used_in_training"] == 0
+    card = (finished.bottle / "README.md").read_text("utf-8")
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["pipeline_tag"] == "text-classification"
+    assert "not legal advice" in card
+
+
+def test_the_ledger_tells_what_ran(finished: Finished) -> None:
+    events = [entry["event"] for entry in Ledger(finished.folder / "ledger.jsonl", "x").entries()]
+    assert events[0] == "run-started"
+    assert events[-1] == "run-finished"
+    assert events.count("step-sealed") == 5
+
+
+def test_raising_the_number_of_rows_asks_only_for_the_new_ones(world: World, workdir: Path) -> None:
+    first = run(world.recipe(**{"raw.split.train": 100}), base=world.folder)
+    second = run(world.recipe(**{"raw.split.train": 150, "ferment.calibration.kind": "batch"}), base=world.folder)
+    asked = [
+        entry["new_answers"]
+        for entry in Ledger(second.folder / "ledger.jsonl", "x").entries()
+        if entry["event"] == "step-sealed" and entry["step"] == "ferment"
+    ]
+    assert asked == [240, 50]
+    assert first.folder == second.folder
+
+
+def test_commands_show_taste_and_predict(finished: Finished, tmp_path: Path) -> None:
+    runner = CliRunner()
+    shown = runner.invoke(app, ["show", str(finished.folder), "--rows"])
+    assert shown.exit_code == 0, shown.output
+    tasted = runner.invoke(app, ["taste", str(finished.folder)], input="great fine film\n\ndull book\n")
+    assert tasted.exit_code == 0, tasted.output
+    texts = tmp_path / "texts.csv"
+    texts.write_text('text,n\ngreat film,1\n,2\n"dull, grim",3\n', "utf-8")
+    output = tmp_path / "out.jsonl"
+    result = runner.invoke(app, ["predict", str(finished.bottle), str(texts), "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert [line.get("label") for line in lines] == ["good", None, "bad"]
+    assert lines[1]["error"] == "no text"
