@@ -142,14 +142,14 @@ def verify(bottle: BottleArgument) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for reading.")] = False,
+) -> None:
     """Print the recipe's JSON Schema, for editors that complete and check YAML."""
-    import json
-
     from stillhouse import console
-    from stillhouse.recipe import Recipe
+    from stillhouse.recipe.reference import as_json_schema, as_markdown
 
-    console.print_raw(json.dumps(Recipe.model_json_schema(), indent=2) + "\n")
+    console.print_raw(as_markdown() if markdown else as_json_schema())
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.label import retention_words
 from stillhouse.plan import Plan, PlannedStep
 from stillhouse.rights import DISCLAIMER
 from stillhouse.workplace import Progress as Report
@@ -98,7 +99,6 @@ def show_label(label: dict[str, Any]) -> None:
     )
     table.add_column("", style="bold")
     table.add_column("", overflow="fold")
-    corrected = kept["chance_corrected"]
     rows = [
         ("teacher", f"{label['teacher']['address']} ({label['teacher']['precision']})"),
         (
@@ -112,11 +112,7 @@ def show_label(label: dict[str, Any]) -> None:
             f"{100 * kept['difference']:+.1f} points, lower 95 % bound "
             f"{100 * kept['difference_lower_95']:+.1f} (n = {kept['n']})",
         ),
-        (
-            "retention",
-            f"{kept['ratio']:.3f}, chance-corrected "
-            + (f"{corrected:.3f}" if corrected is not None else str(kept["not_certified"])),
-        ),
+        ("retention", retention_words(kept)),
         ("equals gold labels", strength["gold_equivalent"]["reading"]),
         (
             "speed",
@@ -125,7 +121,8 @@ def show_label(label: dict[str, Any]) -> None:
         ),
         (
             "size",
-            f"{strength['size']['student_bytes'] / 1e6:.1f} MB, teacher {strength['size']['teacher_bytes'] / 1e6:.1f} MB",
+            f"{strength['size']['student_bytes'] / 1e6:.1f} MB, "
+            f"teacher {strength['size']['teacher_bytes'] / 1e6:.1f} MB",
         ),
         ("int8 gate", strength["int8"]),
         ("gold labels in training", str(label["gold_labels_used_in_training"])),

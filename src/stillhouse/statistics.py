@@ -289,7 +289,9 @@ def _score(counts: Floats, weights: Floats) -> float:
     if highest <= 0.0 or lowest >= 0.0:  # no distribution on the outcomes has mean 0, save at a 0 weight
         return math.copysign(math.inf, total) if total else 0.0
     # plain floats: four terms are too few for array arithmetic; an outcome never seen may still have a probability
-    terms = [(count + 1e-8 * n, w) for count, w in zip(counts.tolist(), weights.tolist(), strict=True)]
+    terms: list[tuple[float, float]] = [
+        (count + 1e-8 * n, w) for count, w in zip(counts.tolist(), weights.tolist(), strict=True)
+    ]
 
     def mean(m: float) -> float:  # falls with m
         return sum(count * w / (1 + m * w) for count, w in terms)

@@ -44,7 +44,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
         started = time.monotonic()
         captured, content_free = _ask(recipe, teacher, prompt, texts, store, progress)
         asking_seconds = time.monotonic() - started
-    answered: npt.NDArray[np.bool_] = np.isfinite(captured.log_probs).all(axis=1)
+    answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
     if not answered[splits == "train"].any():
         first = captured.failures[0].reason if captured.failures else "there are no training documents"
         raise StillhouseError(

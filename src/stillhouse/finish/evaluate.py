@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def gold_equivalent(curve: Sequence[tuple[int, float]], accuracy: float) -> tupl
         return None, "not measured"
     if accuracy < points[0][1]:
         return None, f"fewer than {points[0][0]}"
-    for (few, low), (many, high) in zip(points, points[1:], strict=False):
+    for (few, low), (many, high) in pairwise(points):
         if low <= accuracy <= high and high > low:
             share = (accuracy - low) / (high - low)
             number = round(float(np.exp(np.log(few) + share * (np.log(many) - np.log(few)))))

@@ -98,8 +98,8 @@ def model_card(label: dict[str, Any]) -> str:
         "",
         f"# {label['name']}",
         "",
-        f"A small `{label['task']}` model ({', '.join(label['labels'])}), distilled from `{label['teacher']['address']}`"
-        f" by {label['producer']}, batch `{label['batch'][:12]}`.",
+        f"A small `{label['task']}` model ({', '.join(label['labels'])}), distilled from "
+        f"`{label['teacher']['address']}` by {label['producer']}, batch `{label['batch'][:12]}`.",
         "",
         "## Strength",
         "",
@@ -113,11 +113,11 @@ def model_card(label: dict[str, Any]) -> str:
         "",
         f"- Student − teacher: {100 * kept['difference']:+.1f} points, one-sided 95 % lower bound "
         f"{100 * kept['difference_lower_95']:+.1f}, n = {kept['n']}.",
-        f"- Retention: {kept['ratio']:.3f} of the teacher's accuracy; corrected for chance: "
-        + (f"{kept['chance_corrected']:.3f}." if kept["chance_corrected"] is not None else f"{kept['not_certified']}."),
+        f"- Retention: {retention_words(kept)}.",
         f"- Speed on the machine that made it: {strength['speed']['student_per_s']:.0f} texts/s, teacher "
         f"{strength['speed']['teacher_per_s']:.1f}.",
-        f"- Size: {strength['size']['student_bytes'] / 1e6:.1f} MB, teacher {strength['size']['teacher_bytes'] / 1e6:.1f} MB.",
+        f"- Size: {strength['size']['student_bytes'] / 1e6:.1f} MB, teacher "
+        f"{strength['size']['teacher_bytes'] / 1e6:.1f} MB.",
         f"- Gold labels used in training: {label['gold_labels_used_in_training']}.",
         "",
         "The interval is conditional on this one training run.",
@@ -163,6 +163,13 @@ def model_card(label: dict[str, Any]) -> str:
     if label["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
     return "\n".join(lines) + "\n"
+
+
+def retention_words(kept: dict[str, Any]) -> str:
+    """Retention as a ratio, plain and corrected for chance, or why there is none."""
+    if kept["ratio"] is None or kept["chance_corrected"] is None:
+        return str(kept["not_certified"])
+    return f"{kept['ratio']:.3f} of the teacher's accuracy, {kept['chance_corrected']:.3f} corrected for chance"
 
 
 def _cut_lines(cut_counts: dict[str, dict[str, int]]) -> list[str]:

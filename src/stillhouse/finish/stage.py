@@ -165,7 +165,8 @@ def _export(
     passed = 1 - compared.agreement <= allowed
     gate = {
         "shipped": "int8" if passed else "fp32",
-        "reason": f"int8 differs from fp32 on {1 - compared.agreement:.2%} of {compared.n} validation texts, allowed: {allowed:.2%}",
+        "reason": f"int8 differs from fp32 on {1 - compared.agreement:.2%} of {compared.n} validation texts, "
+        f"allowed: {allowed:.2%}",
         **asdict(compared),
     }
     return answers, files, gate
@@ -271,9 +272,9 @@ def _summary(
         "exported": {"accuracy": accuracy[shipped], "artifact": shipped},
         "baselines": {name: accuracy[name] for name in ("majority", "tfidf-teacher")},
         "retention": {
-            "ratio": kept.ratio.value,
+            "ratio": kept.ratio.value if kept.ratio else None,
             "chance_corrected": kept.chance_corrected.value if kept.chance_corrected else None,
-            "not_certified": kept.reason,
+            "not_certified": kept.not_certified,
             "difference": kept.difference.value,
             "difference_lower_95": kept.difference_lower_95,
             "non_inferior": kept.non_inferior,

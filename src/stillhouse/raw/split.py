@@ -16,8 +16,7 @@ def split_documents(
 
     The test split takes documents with a gold label only. Raises :class:`StillhouseError` when there are too few.
     """
-    order = sorted(range(len(ids)), key=lambda row: hashlib.sha256(f"{seed}:{ids[row]}".encode()).digest())
-    gold = [row for row in order if labelled[row]]
+    gold = [row for row in _shuffled(ids, f"test:{seed}") if labelled[row]]
     if len(gold) < test:
         raise StillhouseError(
             f"the test split needs {test} documents with a gold label, there are {len(gold)}",
@@ -26,7 +25,8 @@ def split_documents(
         )
     held_out = gold[:test]
     taken = set(held_out)
-    rest = [row for row in order if row not in taken]
+    # a shuffle of its own: the first of the same one would be short of the documents that the test took
+    rest = [row for row in _shuffled(ids, f"train:{seed}") if row not in taken]
     if len(rest) <= validation:
         raise StillhouseError(
             f"{len(rest)} documents are left after the test split, validation takes {validation} of them "
@@ -36,3 +36,7 @@ def split_documents(
         )
     end = len(rest) if train is None else validation + train
     return {"train": rest[validation:end], "validation": rest[:validation], "test": held_out}
+
+
+def _shuffled(ids: Sequence[str], salt: str) -> list[int]:
+    return sorted(range(len(ids)), key=lambda row: hashlib.sha256(f"{salt}:{ids[row]}".encode()).digest())

@@ -12,9 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stillhouse.raw.expressions import Expression, ExpressionFailed
-from stillhouse.raw.sources import Row, Unreadable, read
-
 from stillhouse import cuts, documents
 from stillhouse.addresses import Files, peek, resolve
 from stillhouse.cuts import Balance, Cut
@@ -22,6 +19,8 @@ from stillhouse.documents import GROUP_PREFIX, SPLITS, Split
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.raw.clean import clean_text
 from stillhouse.raw.dedup import Candidate, Deduplicated, deduplicate
+from stillhouse.raw.expressions import Expression, ExpressionFailed
+from stillhouse.raw.sources import Row, Unreadable, read
 from stillhouse.raw.split import split_documents
 from stillhouse.recipe.model import Clean, Recipe, Source
 from stillhouse.rights import read_license

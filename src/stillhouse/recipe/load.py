@@ -35,6 +35,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         ) from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -43,7 +44,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     lines: dict[Path_, int] = {}
     if node is not None:
         _index(node, (), lines, str(path))
-    return parse_recipe(yaml.safe_load(text), overrides, file=str(path), lines=lines)
+    return parse_recipe(data, overrides, file=str(path), lines=lines)
 
 
 def parse_recipe(

@@ -198,7 +198,7 @@ class FromConfig(Section):
     base: Annotated[str, result("Address of the model that lends its tokenizer")]
     license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
     layers: Annotated[PositiveInt, result("Transformer layers")] = 2
-    hidden_size: Annotated[PositiveInt, result("Width")] = 128
+    hidden_size: Annotated[PositiveInt, result("Width of the hidden states")] = 128
     heads: Annotated[PositiveInt, result("Attention heads; must divide the width")] = 2
     intermediate_size: Annotated[PositiveInt, result("Width of the feed-forward layers")] = 512
 

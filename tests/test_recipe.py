@@ -1,0 +1,125 @@
+"""The recipe: lines in errors, overrides, one schema for program and editor, examples that validate."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_world import World
+from typer.testing import CliRunner
+
+from stillhouse.cli import app
+from stillhouse.errors import StillhouseError
+from stillhouse.recipe import Recipe, load_recipe, parse_recipe
+from stillhouse.recipe.fields import leaves, values
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_example_recipe_validates() -> None:
+    found = sorted((ROOT / "recipes").glob("*.yaml"))
+    assert found
+    for path in found:
+        load_recipe(path)
+
+
+def test_every_field_is_described_and_in_the_schema() -> None:
+    schema = json.dumps(Recipe.model_json_schema())
+    for leaf in leaves(Recipe):
+        assert len(leaf.description) > 8, leaf.path
+        assert f'"{leaf.path.rpartition(".")[2]}"' in schema
+
+
+def test_every_value_of_a_filled_recipe_belongs_to_a_declared_field(world: World) -> None:
+    import re
+
+    declared = {leaf.path for leaf in leaves(Recipe)}
+    for path, _, _ in values(world.recipe()):
+        star = re.sub(r"\.\d+(?=\.|$)", ".*", path)
+        assert star in declared or any(name.startswith(star) for name in declared), path
+
+
+def test_a_recipe_is_frozen(world: World) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        world.recipe().name = "other"  # type: ignore[misc]
+
+
+def test_the_error_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: x\nlabels: [a, b]\nraw:\n  sources: []\n  splitt: {}\n", "utf-8")
+    with pytest.raises(StillhouseError) as caught:
+        load_recipe(path)
+    wrong = next(problem for problem in caught.value.problems if "splitt" in problem.what)
+    assert f"{path}:5" in wrong.where
+    assert "`split`" in wrong.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [1", "YAML"), ("a: 1\na: 2\n", "twice"), ("- 1\n", "mapping"), ("", "mapping"), ("a: !!python/none x", "YAML")],
+)
+def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(StillhouseError, match=words):
+        load_recipe(path)
+
+
+def test_overrides_change_exactly_what_they_name(world: World) -> None:
+    plain = world.mapping()
+    changed = parse_recipe(plain, ["distill.train.epochs=7", "raw.sources.0.name=other", "controls={}"])
+    assert changed.distill.train.epochs == 7
+    assert changed.raw.sources[0].name == "other"
+    assert changed.controls is not None
+    assert parse_recipe(plain) == world.recipe()
+
+
+@pytest.mark.parametrize("override", ["nothing", "=1", "raw.sources.4.name=x", "raw.sources.x.name=y", "a=[1"])
+def test_broken_overrides_are_refused(world: World, override: str) -> None:
+    with pytest.raises(StillhouseError):
+        parse_recipe(world.mapping(), [override])
+
+
+def test_filled_and_given_recipe_are_the_same_recipe(world: World) -> None:
+    recipe = world.recipe()
+    assert parse_recipe(recipe.model_dump(mode="json")) == recipe
+
+
+def test_new_writes_a_recipe_that_is_valid_and_never_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    arguments = ["new", str(path), "--data", "my data.csv", "--labels", "yes, no", "--teacher", "models/x", "--base", "b"]
+    runner = CliRunner()
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert load_recipe(path).labels == ("yes", "no")
+    assert runner.invoke(app, arguments).exit_code != 0
+
+
+def test_every_command_and_option_has_help() -> None:
+    runner = CliRunner()
+    top = runner.invoke(app, ["--help"]).output
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__  # type: ignore[union-attr]
+        assert name in top
+        assert command.callback.__doc__  # type: ignore[union-attr]
+        assert runner.invoke(app, [name, "--help"]).exit_code == 0
+
+
+def test_help_never_imports_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['stillhouse', '--help']\n"
+        "from stillhouse.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'transformers', 'pyarrow', 'pydantic'} & set(sys.modules)"
+    )
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.monotonic() - started < 20  # a hang, not a timing: the timing is in bench/
+
+
+def test_the_schema_command_prints_json() -> None:
+    assert json.loads(CliRunner().invoke(app, ["schema"]).output)["title"] == "Recipe"
