@@ -1,4 +1,4 @@
-"""``python -m bench NAME [--quick]``; exit code 0 only if every bar is reached. ``python -m bench docs`` writes the page."""
+"""``python -m bench NAME [--quick]``: exit code 0 only if every bar is reached; ``python -m bench docs``: the pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from bench.report import conclude, write_document
+from bench.docs import write_all
+from bench.report import conclude
 
 NAMES = ("quickstart",)
 
@@ -19,7 +20,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smaller run, in under a minute where the cache is warm")
     arguments = parser.parse_args()
     if arguments.name == "docs":
-        write_document(Path("docs/measurements.md"))
+        write_all(Path(__file__).parents[1])
         return 0
     figures = import_module(f"bench.{arguments.name}").figures(quick=arguments.quick)
     return 0 if conclude(arguments.name, figures, quick=arguments.quick) else 1

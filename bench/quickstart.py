@@ -158,7 +158,12 @@ def _quality_figures(runs: list[Runs], *, quick: bool) -> list[Figure]:
 
     found = [
         Figure("teacher accuracy on gold", min(s["teacher"]["accuracy"] for s in summaries), "", bar(">=", 0.84)),
-        Figure("exported accuracy, mean over seeds", mean(s["exported"]["accuracy"] for s in summaries), "", bar(">=", 0.81)),
+        Figure(
+            "exported accuracy, mean over seeds",
+            mean(s["exported"]["accuracy"] for s in summaries),
+            "",
+            bar(">=", 0.81),
+        ),
     ]
     for seed, summary in enumerate(summaries):
         kept = summary["retention"]
@@ -171,10 +176,22 @@ def _quality_figures(runs: list[Runs], *, quick: bool) -> list[Figure]:
     size = summaries[0]["size"]
     found += [
         Figure("test documents with gold", summaries[0]["retention"]["n"], "", bar(">=", 2000)),
-        Figure("all exported artifacts are int8", min(float(s["exported"]["artifact"] == "onnx-int8") for s in summaries), "", bar(">=", 1)),
-        Figure("exported, texts per second", mean(s["speed"]["student_per_s"] for s in summaries), "texts/s", bar(">=", 900)),
+        Figure(
+            "all exported artifacts are int8",
+            min(float(s["exported"]["artifact"] == "onnx-int8") for s in summaries),
+            "",
+            bar(">=", 1),
+        ),
+        Figure(
+            "exported, texts per second",
+            mean(s["speed"]["student_per_s"] for s in summaries),
+            "texts/s",
+            bar(">=", 900),
+        ),
         Figure("  times the teacher's", mean(s["speed"]["ratio"] for s in summaries), "x"),
-        Figure("exported bytes over the teacher's", size["student_bytes"] / size["teacher_bytes"], "", bar("<=", 1 / 3)),
+        Figure(
+            "exported bytes over the teacher's", size["student_bytes"] / size["teacher_bytes"], "", bar("<=", 1 / 3)
+        ),
         Figure("baseline: majority", summaries[0]["baselines"]["majority"]),
         Figure("baseline: TF-IDF on the teacher's labels", summaries[0]["baselines"]["tfidf-teacher"]),
     ]
@@ -226,7 +243,9 @@ def _skewed_figures(work: Path, balanced: Path, majority: str) -> list[Figure]:
         for artifact in ("teacher", shipped):
             for metric in ("accuracy", "macro_f1"):
                 row = next(
-                    r for r in evaluation["rows"] if (r["artifact"], r["metric"], r["slice"]) == (artifact, metric, "all")
+                    r
+                    for r in evaluation["rows"]
+                    if (r["artifact"], r["metric"], r["slice"]) == (artifact, metric, "all")
                 )
                 found.append(Figure(f"80 % {majority}, calibration {calibration}: {artifact} {metric}", row["value"]))
     return found

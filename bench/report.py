@@ -73,35 +73,3 @@ def conclude(name: str, figures: Sequence[Figure], *, quick: bool) -> bool:
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"  kept in {path.relative_to(Path(__file__).parents[1])}")
     return holds
-
-
-def write_document(path: Path) -> None:
-    """Make ``docs/measurements.md`` from the kept results; nothing in it is typed by hand."""
-    lines = [
-        "# Measurements",
-        "",
-        "Made by `python -m bench docs` from the files in `bench/results/`; each figure is measured by",
-        "`python -m bench NAME`. A bar that was missed says so.",
-    ]
-    for file in sorted(RESULTS.glob("*.json")):
-        record = json.loads(file.read_text("utf-8"))
-        if record["quick"]:
-            continue
-        about = record["machine"]
-        lines += [
-            "",
-            f"## {record['name']}",
-            "",
-            f"{record['measured']}, {about['processor']}, {about['cores']} cores ({about['arithmetic']}), "
-            f"{about['memory_gib']} GiB, Python {about['python']}, torch {about['torch']}, "
-            f"transformers {about['transformers']}, onnxruntime {about['onnxruntime']}.",
-            "",
-            "| figure | value | bar | |",
-            "|---|---|---|---|",
-        ]
-        for figure in record["figures"]:
-            value = figure["value"] if isinstance(figure["value"], str) else f"{figure['value']:,.4g}"
-            bar = f"{figure['bar'][0]} {figure['bar'][1]:g}" if figure["bar"] else ""
-            verdict = "" if not figure["bar"] else ("reached" if figure["holds"] else "**missed**")
-            lines.append(f"| {figure['name']} | {value} {figure['unit']} | {bar} | {verdict} |")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny_world
 
+import tiny_world
 from stillhouse import store
 
 

@@ -6,6 +6,7 @@ Every case runs the real command in a process, as a user would.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tiny_world import World
 
 Mapping = dict[str, Any]
@@ -77,6 +79,8 @@ def rows(number: int, label: str | None = None) -> str:
         for n in range(number)
     )
 
+
+FULL_DISK = "full-disk"  # the run of this name may write no file above 32 KiB
 
 # name -> (break, words that the message must hold)
 RECIPES: dict[str, tuple[Break, str]] = {
@@ -154,10 +158,17 @@ INPUTS: dict[str, tuple[Break, str]] = {
         "x.gguf",
     ),
     "folder of runs that cannot be written": (put("paths.runs", "/proc/none"), "/proc/none"),
-    "a disk that is full": (put("paths.runs", "/dev/full/runs"), "/dev/full"),
+    "a disk that is full": (put("name", FULL_DISK), "no space left"),
 }
 
-CASES = {**{f"recipe: {name}": case for name, case in RECIPES.items()}, **{f"input: {name}": case for name, case in INPUTS.items()}}
+CASES = {
+    **{f"recipe: {name}": case for name, case in RECIPES.items()},
+    **{f"input: {name}": case for name, case in INPUTS.items()},
+}
+
+
+def _small_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 * 1024, 32 * 1024))
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +182,7 @@ def outcomes(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         (folder / "recipe.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
         done = subprocess.run(
             [sys.executable, "-m", "stillhouse.cli", "run", "recipe.yaml"],
+            preexec_fn=_small_files if mapping["name"] == FULL_DISK else None,
             cwd=folder,
             capture_output=True,
             text=True,

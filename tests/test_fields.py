@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_world import World
 
 from stillhouse.plan import make_plan
 from stillhouse.recipe import Recipe, parse_recipe
 from stillhouse.recipe.fields import STEPS, leaves
+from tiny_world import World
 
 STATEMENT = {"who": "me", "when": "2026-01-02", "why": "because I said so", "covers": ["words"], "reference": "T-1"}
 FROM_CONFIG = {"kind": "from-config", "layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 24}

@@ -24,7 +24,7 @@ PROMPT = Prompt(
 
 @given(st.text())
 def test_the_text_stands_in_the_prompt_as_it_is(text: str) -> None:
-    assert PROMPT.render(text).endswith('Review: ' + text + '\nas JSON {"x": {1}} Sentiment:')
+    assert PROMPT.render(text).endswith("Review: " + text + '\nas JSON {"x": {1}} Sentiment:')
 
 
 def test_braces_in_examples_are_not_placeholders() -> None:
@@ -38,5 +38,7 @@ def test_filling_does_not_look_into_values(first: str, second: str) -> None:
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Prompt)])
 def test_every_field_of_a_prompt_changes_its_identity(field: str) -> None:
-    other = {"words": {"good": "x", "bad": "y"}, "examples": (), "chat": True}.get(field, "something else {text}{label}")
+    other = {"words": {"good": "x", "bad": "y"}, "examples": (), "chat": True}.get(
+        field, "something else {text}{label}"
+    )
     assert digest_of(dataclasses.replace(PROMPT, **{field: other}).identity()) != digest_of(PROMPT.identity())

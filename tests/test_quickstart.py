@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny_world import LABELS, World
 from typer.testing import CliRunner
 
 import stillhouse
@@ -21,6 +20,7 @@ from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.ledger import Ledger
 from stillhouse.recipe import parse_recipe
 from stillhouse.signals import ClassProbs
+from tiny_world import LABELS, World
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,9 @@ def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished
     folder = tmp_path_factory.mktemp("run")
     mapping = world.mapping()
     mapping["paths"] = {
-        "runs": str(folder / "runs"), "answers": str(folder / "answers.sqlite"), "cache": str(folder / "cache")
+        "runs": str(folder / "runs"),
+        "answers": str(folder / "answers.sqlite"),
+        "cache": str(folder / "cache"),
     }
     mapping["controls"] = {"kinds": ["tfidf-gold", "student-gold", "gold-curve"], "gold_curve": [20, 60]}
     return run(parse_recipe(mapping), base=world.folder)
@@ -63,11 +65,26 @@ def test_no_text_is_in_two_splits(finished: Finished) -> None:
 def test_every_reported_artifact_has_the_same_metrics(finished: Finished) -> None:
     rows = finished.evaluation["rows"]
     artifacts = {row["artifact"] for row in rows}
-    assert artifacts >= {"teacher", "student", "onnx-fp32", "onnx-int8", "majority", "tfidf-teacher", "tfidf-gold",
-                         "student-gold", "student-gold-20", "student-gold-60"}
+    assert artifacts >= {
+        "teacher",
+        "student",
+        "onnx-fp32",
+        "onnx-int8",
+        "majority",
+        "tfidf-teacher",
+        "tfidf-gold",
+        "student-gold",
+        "student-gold-20",
+        "student-gold-60",
+    }
     for artifact in artifacts:
         metrics = {(row["metric"], row["slice"]) for row in rows if row["artifact"] == artifact}
-        assert {("accuracy", "all"), ("macro_f1", "all"), ("recall", "label=good"), ("accuracy", "group:tone=long")} <= metrics
+        assert {
+            ("accuracy", "all"),
+            ("macro_f1", "all"),
+            ("recall", "label=good"),
+            ("accuracy", "group:tone=long"),
+        } <= metrics
         assert (("agreement", "all") in metrics) == (artifact != "teacher")
     for row in rows:
         if row["lower"] is not None:

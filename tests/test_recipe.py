@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_world import World
 from typer.testing import CliRunner
 
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.recipe import Recipe, load_recipe, parse_recipe
 from stillhouse.recipe.fields import leaves, values
+from tiny_world import World
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,7 +60,13 @@ def test_the_error_names_the_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: [1", "YAML"), ("a: 1\na: 2\n", "twice"), ("- 1\n", "mapping"), ("", "mapping"), ("a: !!python/none x", "YAML")],
+    [
+        ("a: [1", "YAML"),
+        ("a: 1\na: 2\n", "twice"),
+        ("- 1\n", "mapping"),
+        ("", "mapping"),
+        ("a: !!python/none x", "YAML"),
+    ],
 )
 def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "recipe.yaml"
@@ -91,7 +97,18 @@ def test_filled_and_given_recipe_are_the_same_recipe(world: World) -> None:
 
 def test_new_writes_a_recipe_that_is_valid_and_never_overwrites(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    arguments = ["new", str(path), "--data", "my data.csv", "--labels", "yes, no", "--teacher", "models/x", "--base", "b"]
+    arguments = [
+        "new",
+        str(path),
+        "--data",
+        "my data.csv",
+        "--labels",
+        "yes, no",
+        "--teacher",
+        "models/x",
+        "--base",
+        "b",
+    ]
     runner = CliRunner()
     assert runner.invoke(app, arguments).exit_code == 0
     assert load_recipe(path).labels == ("yes", "no")

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_world import ROWS, World
 
 from stillhouse import store
 from stillhouse.answers import AnswerStore
+from tiny_world import ROWS, World
 
 KILLED = signal.SIGKILL.value
 RANDOM_MOMENTS = 10
@@ -35,7 +35,9 @@ class Zygote:
             text=True,
         )
 
-    def run(self, cwd: Path, *, kill_at: tuple[str, int] | None = None, kill_after: float | None = None) -> dict[str, Any]:
+    def run(
+        self, cwd: Path, *, kill_at: tuple[str, int] | None = None, kill_after: float | None = None
+    ) -> dict[str, Any]:
         """One run in ``cwd``; a status of 0 is a finished run, :data:`KILLED` a killed one."""
         order = {"cwd": str(cwd), "recipe": self.recipe, "kill_at": kill_at, "kill_after": kill_after}
         assert self.process.stdin and self.process.stdout
@@ -43,6 +45,11 @@ class Zygote:
         self.process.stdin.flush()
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
+
+    def close(self) -> None:
+        """End the process and its pipes."""
+        with self.process as process:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +59,7 @@ def zygote(world: World) -> Iterator[Zygote]:
     recipe["controls"] = {"kinds": ["tfidf-gold"]}
     made = Zygote(recipe)
     yield made
-    made.process.kill()
-    made.process.wait()
+    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from stillhouse import statistics
 from stillhouse.errors import StillhouseError
-from stillhouse.statistics import Flags, Ints, Retention
+from stillhouse.statistics import Flags, Ints, Retention, resampling
 
 
 def answers(n: int, cells: tuple[float, float, float, float], seed: int) -> tuple[Flags, Flags]:
@@ -83,7 +83,7 @@ def test_weights_count_drawn_items_and_chunks_do_not_show(monkeypatch: pytest.Mo
 
     whole = statistics.resample(metric, 50, seed=4, resamples=90)
     assert whole.shape == (90, 3)
-    monkeypatch.setattr(statistics, "_CHUNK", 50 * 40)
+    monkeypatch.setattr(resampling, "_CHUNK", 50 * 40)
     assert np.array_equal(statistics.resample(metric, 50, seed=4, resamples=90), whole)
 
 

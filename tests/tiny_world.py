@@ -1,7 +1,7 @@
 """A whole small world: a two-layer Llama that was taught the task, an encoder, 400 texts with gold, a recipe.
 
-    world = make(folder)
-    recipe = world.recipe(name="a", **{"distill.train.epochs": 2})
+world = make(folder)
+recipe = world.recipe(name="a", **{"distill.train.epochs": 2})
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 import gguf
 import numpy as np
-import tiny_models
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+import tiny_models
 from stillhouse.recipe import Recipe, parse_recipe
 
 LABELS = ("bad", "good")
@@ -90,12 +90,29 @@ def make(folder: Path) -> World:
         for text, share in zip(texts, probs, strict=True)
     ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return World(folder, _teacher(folder / "teacher"), _gguf_teacher(folder / "tiny.gguf"), tiny_models.encoder(folder / "encoder"), data)
+    return World(
+        folder,
+        _teacher(folder / "teacher"),
+        _gguf_teacher(folder / "tiny.gguf"),
+        tiny_models.encoder(folder / "encoder"),
+        data,
+    )
 
 
 def language_tokenizer() -> PreTrainedTokenizerFast:
     """Whole words, split at spaces."""
-    words = ["<s>", "</s>", "<unk>", "text", "label", ":", *LABELS, *tiny_models.GOOD, *tiny_models.BAD, *tiny_models.PLAIN]
+    words = [
+        "<s>",
+        "</s>",
+        "<unk>",
+        "text",
+        "label",
+        ":",
+        *LABELS,
+        *tiny_models.GOOD,
+        *tiny_models.BAD,
+        *tiny_models.PLAIN,
+    ]
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -55,12 +56,17 @@ def main() -> None:
             try:
                 child(order, reached)
                 status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(status)
         if order["kill_after"] is not None:
             deadline = time.monotonic() + order["kill_after"]
-            while time.monotonic() < deadline and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            while (
+                time.monotonic() < deadline
+                and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+            ):
                 time.sleep(0.01)
             os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stillhouse.errors import StillhouseError
     from stillhouse.execute import Finished, run
+    from stillhouse.execute import stage_summaries as show
     from stillhouse.plan import make_plan as check
     from stillhouse.recipe import Recipe, load_recipe
-    from stillhouse.use import open_bottle
+    from stillhouse.recipe.template import write_recipe as new
+    from stillhouse.use import open_bottle, taste
+    from stillhouse.use import predict_file as predict
     from stillhouse.use import verify_bottle as verify
 
 __version__ = version("stillhouse")
@@ -29,13 +32,30 @@ _NAMES = {
     "Recipe": ("stillhouse.recipe", "Recipe"),
     "StillhouseError": ("stillhouse.errors", "StillhouseError"),
     "check": ("stillhouse.plan", "make_plan"),
+    "new": ("stillhouse.recipe.template", "write_recipe"),
+    "predict": ("stillhouse.use", "predict_file"),
+    "show": ("stillhouse.execute", "stage_summaries"),
+    "taste": ("stillhouse.use", "taste"),
     "load_recipe": ("stillhouse.recipe", "load_recipe"),
     "open_bottle": ("stillhouse.use", "open_bottle"),
     "run": ("stillhouse.execute", "run"),
     "verify": ("stillhouse.use", "verify_bottle"),
 }
 
-__all__ = ["Finished", "Recipe", "StillhouseError", "check", "load_recipe", "open_bottle", "run", "verify"]
+__all__ = [
+    "Finished",
+    "Recipe",
+    "StillhouseError",
+    "check",
+    "load_recipe",
+    "new",
+    "open_bottle",
+    "predict",
+    "run",
+    "show",
+    "taste",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,12 @@
-"""Device, precision and seed, each chosen together with the reason.
+"""Device, precision and threads: device and precision are chosen together with the reason.
 
 placement = place("auto", "auto")        # Placement(device="cpu", dtype="bfloat16", reason="bf16: …")
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,13 +58,15 @@ def _cpu_has_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch."""
-    import random
-
-    import numpy as np
+@contextmanager
+def cpu_threads(number: int | None) -> Iterator[None]:
+    """Let torch use ``number`` CPU threads inside the block; ``None`` leaves its choice."""
     import torch
 
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def run(
     """Run a recipe to its bottle, or raise one :class:`StillhouseError` before anything expensive starts."""
     plan = make_plan(recipe, base=base)
     plan.raise_problems()
-    with _one_at_a_time(plan.run_folder):
+    with _disk_errors(plan.run_folder), _one_at_a_time(plan.run_folder):
         for name in step_names(recipe):
             finish_seal(plan.run_folder, FOLDERS[name])
         _fetch(recipe, base, progress)
@@ -99,21 +100,20 @@ def _run_step(plan: Plan, step: PlannedStep, ledger: Ledger, progress: Progress)
     recipe, folder = plan.recipe, FOLDERS[step.name]
     started = time.monotonic()
     ledger.append("step-started", step=step.name, fingerprint=step.fingerprint, why=step.why)
-    with _disk_errors(plan.run_folder):
-        draft = open_draft(plan.run_folder, folder, step.fingerprint)
-        places = Places(
-            run=plan.run_folder,
-            draft=draft,
-            cache=Path(recipe.paths.cache),
-            answers=Path(recipe.paths.answers),
-            base=plan.base,
-        )
-        try:
-            result = import_module(MODULES[step.name]).run(recipe, places, progress)
-        except StillhouseError as error:
-            ledger.append("step-refused", step=step.name, problems=[str(problem) for problem in error.problems])
-            raise
-        seal(plan.run_folder, folder, step.fingerprint, step.ingredients, result.summary, ledger.run_id)
+    draft = open_draft(plan.run_folder, folder, step.fingerprint)
+    places = Places(
+        run=plan.run_folder,
+        draft=draft,
+        cache=Path(recipe.paths.cache),
+        answers=Path(recipe.paths.answers),
+        base=plan.base,
+    )
+    try:
+        result = import_module(MODULES[step.name]).run(recipe, places, progress)
+    except StillhouseError as error:
+        ledger.append("step-refused", step=step.name, problems=[str(problem) for problem in error.problems])
+        raise
+    seal(plan.run_folder, folder, step.fingerprint, step.ingredients, result.summary, ledger.run_id)
     ledger.append(
         "step-sealed",
         step=step.name,
@@ -176,24 +176,35 @@ def _one_at_a_time(run_folder: Path) -> Iterator[None]:
         yield
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
+
+
 @contextmanager
 def _disk_errors(run_folder: Path) -> Iterator[None]:
+    """Turn what a disk refuses into an error that the user can mend."""
     try:
         yield
+    except sqlite3.OperationalError as error:
+        raise _no_space(run_folder, str(error)) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
+            raise _no_space(run_folder, str(error.strerror)) from error
+        if error.errno in _REFUSED:
             raise StillhouseError(
-                "there is no space left on the disk; what was done so far is kept",
-                where=str(run_folder),
-                fix="free some space, or move `paths.runs`, and run again: it goes on where it stopped",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise StillhouseError(
-                f"not allowed to write: {error.filename or run_folder}",
+                f"cannot write {error.filename or run_folder}: {error.strerror}",
                 where=str(run_folder),
                 fix="choose a folder of your own in `paths`",
             ) from error
         raise
+
+
+def _no_space(run_folder: Path, why: str) -> StillhouseError:
+    return StillhouseError(
+        f"there is no space left to write ({why}); what was done so far is kept",
+        where=str(run_folder),
+        fix="free some space, or move `paths`, and run again: it goes on where it stopped",
+    )
 
 
 def stage_summaries(run_folder: Path) -> dict[str, dict[str, Any]]:

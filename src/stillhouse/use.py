@@ -27,7 +27,7 @@ from stillhouse.store import read_sealed
 from stillhouse.teachers import LocalTeacher
 from stillhouse.workplace import FOLDERS, Progress
 
-__all__ = ["Bottle", "Labelled", "Tasting", "open_bottle", "predict_file", "verify_bottle"]
+__all__ = ["Bottle", "Labelled", "Tasting", "open_bottle", "predict_file", "taste", "verify_bottle"]
 
 
 def open_bottle(folder: Path) -> Bottle:
@@ -147,3 +147,8 @@ class Tasting:
         probs = apply_bias(scores, np.array(self.signal.header["bias"]))[0]
         best = int(probs.argmax())
         return {"teacher": (labels[best], float(probs[best])), "student": self.bottle.predict([text])[0]}
+
+
+def taste(run_folder: Path) -> Tasting:
+    """Open a finished run's teacher and student; ``.ask(text)`` gives both answers."""
+    return Tasting.open(run_folder)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillhouse.errors import StillhouseError
+from stillhouse.store import reached, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +76,9 @@ def find(folder: Path, fingerprint: str) -> list[Checkpoint]:
 def seal(folder: Path, fingerprint: str, log: Sequence[Mapping[str, float]]) -> None:
     """Mark the checkpoint in ``folder`` as whole, without the trainer's pickled arguments: nothing reads them."""
     (folder / "training_args.bin").unlink(missing_ok=True)
-    write_whole(folder / MARKER, json.dumps({"fingerprint": fingerprint, "log": list(log)}))
+    marker = json.dumps({"fingerprint": fingerprint, "log": list(log)})
+    write_atomically(folder / MARKER, marker.encode("utf-8"))
+    reached("checkpoint-written")
 
 
 def prune(folder: Path, *, keep: set[int]) -> None:
@@ -90,10 +93,3 @@ def prune(folder: Path, *, keep: set[int]) -> None:
 def best(log: Sequence[dict[str, float]]) -> dict[str, float]:
     """Return the evaluation with the highest agreement; among equals the lowest KL, then the earliest."""
     return min(log, key=lambda entry: (-entry["agreement"], entry["validation_kl"], entry["step"]))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in one go: a reader sees the old file or the new one, never half of it."""
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

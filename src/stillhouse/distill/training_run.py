@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from stillhouse.distill import checkpoints
 from stillhouse.distill.batches import plan_batches
 from stillhouse.errors import StillhouseError
+from stillhouse.store import write_atomically
 from stillhouse.student import predict_proba, quiet
 
 if TYPE_CHECKING:
@@ -180,7 +181,8 @@ class TrainingRun:
             )
 
     def _write_log(self) -> None:
-        checkpoints.write_whole(self.output / "training.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.log))
+        lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
+        write_atomically(self.output / "training.jsonl", lines.encode("utf-8"))
 
     def _fingerprint(self) -> str:
         """Return a digest of all that decides the result: settings, token ids, targets, starting weights."""

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from stillhouse import documents
 from stillhouse.answers import AnswerStore
 from stillhouse.cuts import Balance
+from stillhouse.device import cpu_threads
 from stillhouse.errors import StillhouseError
 from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured, capture
@@ -40,7 +41,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     splits = np.array([split for split, table in tables for _ in range(len(table))])
     teacher = load_teacher(recipe, cache=places.cache, base=places.base)
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
-    with AnswerStore(places.answers) as store:
+    with AnswerStore(places.answers) as store, cpu_threads(recipe.ferment.teacher.threads):
         started = time.monotonic()
         captured, content_free = _ask(recipe, teacher, prompt, texts, store, progress)
         asking_seconds = time.monotonic() - started
@@ -100,6 +101,7 @@ def _ask(
 ) -> tuple[Captured, npt.NDArray[np.float64]]:
     batch_tokens = recipe.ferment.teacher.batch_tokens
     rendered = [prompt.render(text, teacher.tokenizer) for text in texts]
+    reason = teacher.placement.reason
     captured = capture(
         teacher,
         prompt,
@@ -107,7 +109,7 @@ def _ask(
         rendered,
         store=store,
         batch_tokens=batch_tokens,
-        progress=lambda done, total: progress("asking the teacher", done, total),
+        progress=lambda done, total: progress(f"asking the teacher ({reason})", done, total),
     )
     content_free = np.empty((0, len(recipe.labels)))
     if recipe.ferment.calibration.kind == "uniform":

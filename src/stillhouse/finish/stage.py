@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from stillhouse import documents
 from stillhouse.addresses import resolve
 from stillhouse.baselines import fit_tfidf, majority
+from stillhouse.device import cpu_threads
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.bottle import LABEL, seal_bottle
 from stillhouse.finish.evaluate import (
@@ -225,13 +226,14 @@ def _speeds(recipe: Recipe, places: Places, artifact: Path, test: _TestSplit, pr
         for batch in questions.batches(recipe.ferment.teacher.batch_tokens):
             teacher.score(questions, batch)
 
-    asked = measure(
-        ask,
-        test.texts,
-        batch_texts=settings.teacher_texts,
-        single_texts=min(8, settings.teacher_texts),
-        repeats=1,
-    )
+    with cpu_threads(recipe.ferment.teacher.threads):
+        asked = measure(
+            ask,
+            test.texts,
+            batch_texts=settings.teacher_texts,
+            single_texts=min(8, settings.teacher_texts),
+            repeats=1,
+        )
     progress("measuring speed", 2, 2)
     return {"exported": exported, TEACHER: asked}
 

@@ -34,7 +34,7 @@ def load_teacher(recipe: Recipe, *, cache: Path, base: Path) -> LocalTeacher:
     section = recipe.ferment.teacher
     files = resolve(section.model, cache=cache, base=base)
     placement = place(section.device, section.precision)
-    return LocalTeacher.load(files, placement, cache=cache, threads=section.threads)
+    return LocalTeacher.load(files, placement, cache=cache)
 
 
 def judge_rights(recipe: Recipe, *, cache: Path, base: Path) -> list[Judgement]:

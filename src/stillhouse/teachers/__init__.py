@@ -1,6 +1,6 @@
 """Teachers, behind one protocol.
 
-teacher = LocalTeacher.load(files, placement, cache=cache, threads=None)
+teacher = LocalTeacher.load(files, placement, cache=cache)
 questions = teacher.questions([prompt.render(text) for text in texts], answers)
 log_probs = teacher.score(questions, rows)
 """

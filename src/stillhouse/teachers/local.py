@@ -2,13 +2,15 @@
 
 GGUF weights are dequantized and written as safetensors once, in the cache; later loads take a second.
 
-    teacher = LocalTeacher.load(files, place("auto", "auto"), cache=Path("cache"), threads=None)
+    teacher = LocalTeacher.load(files, place("auto", "auto"), cache=Path("cache"))
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from stillhouse.addresses import Files
 from stillhouse.device import Placement
 from stillhouse.errors import StillhouseError
 from stillhouse.store import digest_of, reached
+from stillhouse.student import quiet
 from stillhouse.teachers.protocol import Capability, Questions
 from stillhouse.teachers.scoring import score_answers
 
@@ -38,19 +41,18 @@ class LocalTeacher:
         self._prefix: tuple[tuple[int, ...], Any] | None = None
 
     @classmethod
-    def load(cls, files: Files, placement: Placement, *, cache: Path, threads: int | None) -> LocalTeacher:
+    def load(cls, files: Files, placement: Placement, *, cache: Path) -> LocalTeacher:
         """Load the model that ``files`` holds; raises :class:`StillhouseError` when it is none."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        if threads is not None:
-            torch.set_num_threads(threads)
         folder = model_folder(files, cache)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, placement.dtype), use_safetensors=True
-            )
+            with quiet():
+                tokenizer = AutoTokenizer.from_pretrained(folder)
+                model = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=getattr(torch, placement.dtype), use_safetensors=True
+                )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise StillhouseError(
                 f"this is no causal language model that transformers can load: {str(error).splitlines()[0]}",
@@ -170,21 +172,23 @@ def _convert_gguf(path: Path, folder: Path, address: str) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path.parent,
-            gguf_file=path.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.float32,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        # the conversion draws a bar of its own on stderr
+        with quiet(), redirect_stderr(io.StringIO()):
+            model = AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                quantization_config=GgufConfig(dequantize=True),
+                dtype=torch.float32,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise StillhouseError(
             f"the GGUF file cannot be read: {str(error).splitlines()[0]}",
             where=address,
             fix="give a GGUF file of an architecture that transformers knows, or the original model folder",
         ) from error
-    model.save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
     reached("converted-model-written")
     draft.rename(folder)
     reached("converted-model-sealed")

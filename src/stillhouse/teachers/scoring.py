@@ -36,9 +36,8 @@ def score_answers(
         cache = _expanded(prefix_cache, len(rest))
         output = model(input_ids=batch, cache=cache, use_cache=True, logits_to_keep=1)
         first = output.logits[:, -1].float().log_softmax(-1)
-        length = len(prefix) + batch.shape[1]
         columns = [
-            first[:, answer[0]] + _rest_of_answer(model, output.cache, answer, len(rest), length) for answer in answers
+            first[:, answer[0]] + _rest_of_answer(model, output.cache, answer, len(rest)) for answer in answers
         ]
         scores = torch.stack(columns, dim=1).double().cpu().numpy()
     return scores, prefix_cache
@@ -63,7 +62,7 @@ def _expanded(prefix_cache: list[tuple[Any, Any]], rows: int) -> Any:
     )
 
 
-def _rest_of_answer(model: Any, cache: Any, answer: Sequence[int], rows: int, length: int) -> Any:
+def _rest_of_answer(model: Any, cache: Any, answer: Sequence[int], rows: int) -> Any:
     """Log-probability (B,) of all but the first token of ``answer``; the cache is left as it was."""
     import torch
 
@@ -74,5 +73,5 @@ def _rest_of_answer(model: Any, cache: Any, answer: Sequence[int], rows: int, le
     logits = model(input_ids=fed, cache=cache, use_cache=True).logits.float().log_softmax(-1)
     for position, token in enumerate(answer[1:]):
         total = total + logits[:, position, token]
-    cache.crop(length)
+    cache.crop(1 - len(answer))
     return total

@@ -92,7 +92,7 @@ def quantize_int8(fp32: Path, output: Path) -> None:
 
 
 def parity(reference: npt.ArrayLike, candidate: npt.ArrayLike) -> Parity:
-    """Compare probabilities (N, K) of a candidate with a reference's; the KL is from reference to candidate, in nats."""
+    """Compare probabilities (N, K) of a candidate with a reference's; the KL, in nats, is from the reference."""
     first, second = np.asarray(reference, dtype=np.float64), np.asarray(candidate, dtype=np.float64)
     tiny = np.finfo(np.float64).tiny
     divergence = (first * (np.log(np.maximum(first, tiny)) - np.log(np.maximum(second, tiny)))).sum(axis=1)

@@ -1,0 +1,50 @@
+"""The docs cannot lie: made pages are current, README commands and snippets are real."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.docs import pages  # noqa: E402
+
+
+def test_made_pages_are_what_they_would_be_made_today() -> None:
+    for path, content in pages(ROOT).items():
+        assert path.read_text("utf-8") == content, f"{path.name} is out of date: run `python -m bench docs`"
+
+
+def test_every_module_has_a_caption() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for path in (ROOT / "src").rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix().removesuffix("__init__.py")
+        assert re.search(rf"^{re.escape(name)} +\S.{{15,}}", readme, re.M), f"{name} has no caption"
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    from stillhouse.cli import app
+
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    said = set(re.findall(r"`?stillhouse (\w+)", re.sub(r"```\n.*?src/.*?```", "", README, flags=re.S)))
+    assert said & known, "the README shows no command"
+    for command in re.findall(r"^stillhouse (\w+)", README, re.M):
+        assert command in known
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    for target in re.findall(r"make (\w+)", README):
+        assert target in targets
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/run-folder.md", "docs/install.md", "docs/recipe.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
+        if "://" not in link:
+            assert (path.parent / link).exists(), f"{page}: {link}"
