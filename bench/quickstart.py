@@ -19,15 +19,19 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from bench.report import Figure
+from stillhouse.documents import SPLITS
 from stillhouse.documents import read as read_documents
+from stillhouse.ferment.calibration import apply_bias, batch_bias, matched_bias
 from stillhouse.ledger import Ledger
+from stillhouse.signals import ClassProbs
+from stillhouse.statistics import confusion, macro_f1
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
-CALIBRATIONS = ("none", "uniform", "batch", "matched", "matched, prior given")
 Runs = dict[str, Any]
 
 
@@ -212,40 +216,66 @@ def _control_figures(work: Path) -> list[Figure]:
 
 
 def _skewed_figures(work: Path, balanced: Path, majority: str) -> list[Figure]:
-    """Four fifths of one class; the recipe is told nothing of it, but for the last row."""
+    """Four fifths of one class, and the recipe is told nothing of it, but for the last calibration.
+
+    The teacher's answers are those of the balanced run: each calibration is applied to the same log-probabilities.
+    """
+    signal = ClassProbs.read(balanced / "2-ferment")
     rows = [
         row
-        for split in ("train", "validation", "test")
+        for split in SPLITS
         for row in read_documents(balanced / "1-raw", split).to_pylist()
         if row["label"] is not None
     ]
     many = [row for row in rows if row["label"] == majority]
     few = [row for row in rows if row["label"] != majority]
     random.Random(0).shuffle(few)
-    data = work / f"skewed-{majority}.jsonl"
     chosen = [*many, *few[: len(many) // 4]]
-    data.write_text("".join(json.dumps({"text": r["text"], "label": r["label"]}) + "\n" for r in chosen), "utf-8")
+    gold = np.array([signal.labels.index(row["label"]) for row in chosen])
+    log_probs = signal.log_probs[signal.rows_of([row["id"] for row in chosen])]
+    shares = np.array([0.8 if label == majority else 0.2 for label in signal.labels])
+    biases = {
+        "none": np.zeros(len(signal.labels)),
+        "batch": batch_bias(log_probs),
+        "matched, equal shares assumed": matched_bias(log_probs, np.full(len(signal.labels), 1 / len(signal.labels))),
+        "matched, the true shares given": matched_bias(log_probs, shares),
+    }
+    found = [Figure(f"80 % {majority}: texts", len(chosen))]
+    for name, bias in biases.items():
+        said = apply_bias(log_probs, bias).argmax(axis=1)
+        f1 = macro_f1(confusion(gold, said, len(signal.labels)))
+        found.append(Figure(f"80 % {majority}, calibration {name}: teacher accuracy", float((said == gold).mean())))
+        found.append(Figure(f"80 % {majority}, calibration {name}: teacher macro F1", f1))
+    if majority == "positive":
+        found += _skewed_students(work, chosen, majority)
+    return found
+
+
+def _skewed_students(work: Path, rows: list[dict[str, Any]], majority: str) -> list[Figure]:
+    """What a student makes of the two extremes: equal shares assumed, and the true shares given."""
+    data = work / f"skewed-{majority}.jsonl"
+    data.write_text("".join(json.dumps({"text": r["text"], "label": r["label"]}) + "\n" for r in rows), "utf-8")
     other = "negative" if majority == "positive" else "positive"
     found = []
-    for calibration in CALIBRATIONS:
-        kind, _, given = calibration.partition(", ")
-        prior = f"{{{majority}: 0.8, {other}: 0.2}}" if given else "null"
-        name = f"skewed-{majority}-{kind}{'-given' if given else ''}"
+    for name, prior in (
+        ("equal shares assumed", "null"),
+        ("the true shares given", f"{{{majority}: 0.8, {other}: 0.2}}"),
+    ):
         changes = [
-            f"raw.sources=[{{name: movie, data: {data}, columns: {{text: text, label: label}}}}]",
-            "raw.split={test: 1000, validation: 300}",
-            f"ferment.calibration={{kind: {kind}, prior: {prior}}}",
+            f"raw.sources=[{{name: movie, data: {data}}}]",
+            "raw.sources.0.columns={text: text, label: label}",
+            "raw.split={test: 1500, validation: 300}",
+            f"ferment.calibration={{kind: matched, prior: {prior}}}",
             "finish.speed.teacher_texts=8",
         ]
-        run = _run(work, name, changes)
+        run = _run(work, f"skewed-{majority}-{len(prior)}", changes)
         evaluation = json.loads((run["folder"] / "4-finish" / "evaluation.json").read_text("utf-8"))
         shipped = evaluation["summary"]["exported"]["artifact"]
-        for artifact in ("teacher", shipped):
-            for metric in ("accuracy", "macro_f1"):
-                row = next(
-                    r
-                    for r in evaluation["rows"]
-                    if (r["artifact"], r["metric"], r["slice"]) == (artifact, metric, "all")
-                )
-                found.append(Figure(f"80 % {majority}, calibration {calibration}: {artifact} {metric}", row["value"]))
+        for metric in ("accuracy", "macro_f1"):
+            value = next(
+                row["value"]
+                for row in evaluation["rows"]
+                if (row["artifact"], row["metric"], row["slice"]) == (shipped, metric, "all")
+            )
+            found.append(Figure(f"80 % {majority}, matched, {name}: exported {metric}", value))
     return found

@@ -131,7 +131,7 @@ INPUTS: dict[str, tuple[Break, str]] = {
     "binary junk": (data(bytes(range(256)) * 40), "binary"),
     "binary junk as csv": (data(bytes(range(256)) * 40, "data.csv"), "binary"),
     "not parquet": (data("text", "data.parquet"), "data.parquet"),
-    "gzip that is none": (data("text", "data.jsonl.gz"), "data.jsonl.gz"),
+    "gzip that is none": (data("text", "data.jsonl.gz"), "words:1"),
     "unreadable lines only": (data("{broken\n" * 50), "no row is left"),
     "too few rows for the test": (data(rows(30)), "raw.split.test"),
     "nothing left to train on": (data(rows(120)), "none is left to train on"),
@@ -148,7 +148,7 @@ INPUTS: dict[str, tuple[Break, str]] = {
     ),
     "base without weights": (
         model("distill.student.base", {"config.json": '{"model_type": "bert", "num_hidden_layers": 4}'}),
-        "model",
+        "no safetensors weights",
     ),
     "a GGUF file that is none": (
         lambda mapping, folder: (
@@ -158,7 +158,7 @@ INPUTS: dict[str, tuple[Break, str]] = {
         "x.gguf",
     ),
     "folder of runs that cannot be written": (put("paths.runs", "/proc/none"), "/proc/none"),
-    "a disk that is full": (put("name", FULL_DISK), "no space left"),
+    "a disk that is full": (put("name", FULL_DISK), "is it full"),
 }
 
 CASES = {

@@ -30,10 +30,9 @@ def test_every_command_in_the_readme_exists() -> None:
     from stillhouse.cli import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
-    said = set(re.findall(r"`?stillhouse (\w+)", re.sub(r"```\n.*?src/.*?```", "", README, flags=re.S)))
-    assert said & known, "the README shows no command"
-    for command in re.findall(r"^stillhouse (\w+)", README, re.M):
-        assert command in known
+    shown = re.findall(r"^stillhouse (\w+)", README, re.M) + re.findall(r"`stillhouse (\w+) ", README)
+    assert len(shown) > 5
+    assert set(shown) <= known
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     for target in re.findall(r"make (\w+)", README):
         assert target in targets

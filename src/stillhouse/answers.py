@@ -44,6 +44,8 @@ class AnswerStore:
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('producer', ?)", (producer(),))
             (found,) = self._db.execute("SELECT value FROM meta WHERE name='schema'").fetchone()
+        except sqlite3.OperationalError:
+            raise  # the disk's fault, not the file's
         except sqlite3.DatabaseError as error:
             raise StillhouseError(
                 f"the answer store cannot be read: {error}",

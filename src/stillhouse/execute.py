@@ -201,7 +201,7 @@ def _disk_errors(run_folder: Path) -> Iterator[None]:
 
 def _no_space(run_folder: Path, why: str) -> StillhouseError:
     return StillhouseError(
-        f"there is no space left to write ({why}); what was done so far is kept",
+        f"could not write to the disk ({why}): is it full? What was done so far is kept",
         where=str(run_folder),
         fix="free some space, or move `paths`, and run again: it goes on where it stopped",
     )

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.addresses import Files, parse, peek
+from stillhouse.distill.stage import check_student
 from stillhouse.errors import Problem, StillhouseError
+from stillhouse.ferment.stage import check_teacher
 from stillhouse.raw.stage import check_sources
 from stillhouse.recipe.bind import judge_rights
 from stillhouse.recipe.fields import STEPS, Step, values
@@ -88,7 +90,8 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
             problems += [Problem(p.what, f"{path}: {p.where}", p.fix) for p in error.problems]
             files[path] = None
     if not problems:
-        problems += check_sources(recipe, cache, base)
+        for look in (check_sources, check_teacher, check_student):
+            problems += look(recipe, cache, base)
         problems += _missing_libraries(recipe)
     judgements = [] if problems else judge_rights(recipe, cache=cache, base=base)
     problems += [_rights_problem(judgement) for judgement in refusals(judgements) if _final(judgement, files)]

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from stillhouse import cuts, documents
-from stillhouse.addresses import Files, resolve
+from stillhouse.addresses import Files, peek, resolve
 from stillhouse.cuts import Balance
 from stillhouse.device import place
-from stillhouse.distill.students import from_config, keep_layers
+from stillhouse.distill.students import check_base, from_config, keep_layers
 from stillhouse.distill.train import Trained, train
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.model import FromConfig, KeepLayers, Recipe
 from stillhouse.signals import ClassProbs
 from stillhouse.store import reached, scratch_folder
@@ -78,9 +78,26 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     return StageResult(summary)
 
 
+def check_student(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
+    """What can be said of the student before any work, if the model that it starts from is already here."""
+    student = recipe.distill.student
+    try:
+        files = peek(student.base, cache=cache, base=base)
+        if files is not None:
+            folder = _folder_of(files)
+            if isinstance(student, KeepLayers):
+                check_base(folder, student.keep)
+    except StillhouseError as error:
+        return list(error.problems)
+    return []
+
+
 def resolve_base(recipe: Recipe, places: Places) -> Path:
     """The folder of the model that the student starts from."""
-    files: Files = resolve(recipe.distill.student.base, cache=places.cache, base=places.base)
+    return _folder_of(resolve(recipe.distill.student.base, cache=places.cache, base=places.base))
+
+
+def _folder_of(files: Files) -> Path:
     config = next((path for path in files.files if path.name == "config.json"), None)
     if config is None:
         raise StillhouseError(

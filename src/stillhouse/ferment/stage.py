@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillhouse import documents
+from stillhouse.addresses import peek
 from stillhouse.answers import AnswerStore
 from stillhouse.cuts import Balance
 from stillhouse.device import cpu_threads
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import Problem, StillhouseError
 from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured, capture
 from stillhouse.prompts import Prompt
@@ -26,7 +27,7 @@ from stillhouse.recipe.bind import load_teacher, prompt_of
 from stillhouse.recipe.model import Calibration, Recipe
 from stillhouse.signals import ClassProbs
 from stillhouse.store import reached
-from stillhouse.teachers import LocalTeacher
+from stillhouse.teachers import LocalTeacher, check_files
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
@@ -89,6 +90,17 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
         "asking_seconds": round(asking_seconds, 3),
     }
     return StageResult(summary, facts)
+
+
+def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
+    """What can be said of the teacher's files before any work, if they are already here."""
+    try:
+        files = peek(recipe.ferment.teacher.model, cache=cache, base=base)
+        if files is not None:
+            check_files(files)
+    except StillhouseError as error:
+        return list(error.problems)
+    return []
 
 
 def _ask(

@@ -135,6 +135,7 @@ class _Mapping:
         self.text = Expression(columns.text, where=f"{where}.columns.text")
         self.label = Expression(columns.label, where=f"{where}.columns.label") if columns.label else None
         self.keep = Expression(source.where, where=f"{where}.where") if source.where else None
+        self.group_names = groups
         self.groups = [
             Expression(columns.groups[group], where=f"{where}.columns.groups.{group}")
             if group in columns.groups
@@ -237,5 +238,8 @@ def _report(
 
 
 def _reasons(removed: list[Cut]) -> str:
+    if not removed:
+        return "the sources hold no rows"
     tally = Counter(cut.reason for cut in removed)
-    return ", ".join(f"{number} {reason}" for reason, number in tally.most_common(3)) or "the sources hold no rows"
+    reasons = ", ".join(f"{number} {reason}" for reason, number in tally.most_common(3))
+    return f"{reasons}; the first, {removed[0].origin}: {removed[0].detail or removed[0].reason}"

@@ -5,7 +5,7 @@ questions = teacher.questions([prompt.render(text) for text in texts], answers)
 log_probs = teacher.score(questions, rows)
 """
 
-from stillhouse.teachers.local import LocalTeacher
+from stillhouse.teachers.local import LocalTeacher, check_files
 from stillhouse.teachers.protocol import Questions, Teacher
 
-__all__ = ["LocalTeacher", "Questions", "Teacher"]
+__all__ = ["LocalTeacher", "Questions", "Teacher", "check_files"]

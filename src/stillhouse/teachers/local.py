@@ -25,6 +25,7 @@ from stillhouse.student import quiet
 from stillhouse.teachers.protocol import Capability, Questions
 from stillhouse.teachers.scoring import score_answers
 
+_SMALLEST_GGUF = 1024  # bytes; the header of any real model is larger
 _CONVERSION = "1"  # raise it when the conversion below changes what it writes
 
 
@@ -142,22 +143,32 @@ def common_prefix(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return low[:length]
 
 
-def model_folder(files: Files, cache: Path) -> Path:
-    """A transformers folder for what ``files`` holds; a GGUF file is converted into the cache once."""
+def check_files(files: Files) -> None:
+    """Raise :class:`StillhouseError` when ``files`` hold no model, as far as can be told without loading it."""
+    folder = next((path for path in files.files if path.name == "config.json"), None)
     gguf = [path for path in files.files if path.suffix == ".gguf"]
-    if not gguf:
-        config = next((path for path in files.files if path.name == "config.json"), None)
-        if config is None:
-            raise StillhouseError(
-                "there is neither a config.json nor a GGUF file",
-                where=files.address,
-                fix="point the address at a transformers model folder or at one .gguf file",
-            )
-        return config.parent
+    for path in gguf:
+        with path.open("rb") as stream:
+            if stream.read(4) != b"GGUF" or path.stat().st_size < _SMALLEST_GGUF:
+                raise StillhouseError("this is no GGUF file", where=str(path), fix="fetch the file again")
+    if not gguf and folder is None:
+        raise StillhouseError(
+            "there is neither a config.json nor a GGUF file",
+            where=files.address,
+            fix="point the address at a transformers model folder or at one .gguf file",
+        )
     if len(gguf) > 1:
         raise StillhouseError(
             f"{len(gguf)} GGUF files match", where=files.address, fix="name one of them in the address"
         )
+
+
+def model_folder(files: Files, cache: Path) -> Path:
+    """A transformers folder for what ``files`` holds; a GGUF file is converted into the cache once."""
+    check_files(files)
+    gguf = [path for path in files.files if path.suffix == ".gguf"]
+    if not gguf:
+        return next(path for path in files.files if path.name == "config.json").parent
     folder = cache / "converted" / f"{files.digest[:32]}-{_CONVERSION}"
     if not folder.is_dir():
         _convert_gguf(gguf[0], folder, files.address)
@@ -183,9 +194,9 @@ def _convert_gguf(path: Path, folder: Path, address: str) -> None:
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except Exception as error:  # a broken file makes the reader fail in many ways
         raise StillhouseError(
-            f"the GGUF file cannot be read: {str(error).splitlines()[0]}",
+            f"the GGUF file cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}",
             where=address,
             fix="give a GGUF file of an architecture that transformers knows, or the original model folder",
         ) from error

@@ -8,6 +8,7 @@ The result is a stock class with fewer layers, nothing else: the kept tensors ar
 from __future__ import annotations
 
 import copy
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -71,6 +72,27 @@ def keep_layers(
     return student.eval(), tokenizer
 
 
+def check_base(base: Path, keep: int | Sequence[int]) -> None:
+    """Raise :class:`StillhouseError` for what ``config.json`` alone tells against keeping these layers.
+
+    Needs no library: it runs before anything is fetched, asked or loaded.
+    """
+    try:
+        config = json.loads((base / "config.json").read_text("utf-8"))
+        kind = str(config["model_type"])
+        layers = int(config.get("num_hidden_layers", config.get("n_layers", 12)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StillhouseError(
+            "config.json cannot be read", where=str(base), fix="give a transformers model folder"
+        ) from error
+    _check_kind(kind, base)
+    _indices(keep, layers, base)
+    if not any(base.glob("*.safetensors")):
+        raise StillhouseError(
+            "there are no safetensors weights", where=str(base), fix="give a folder with model.safetensors"
+        )
+
+
 def spread(n: int, layers: int) -> list[int]:
     """Return ``n`` of ``layers`` indices, evenly spread, the first and the last among them; halves go down.
 
@@ -92,13 +114,17 @@ def _read(base: Path) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
             where=str(base),
             fix="give a folder with config.json and tokenizer files",
         ) from error
-    if config.model_type not in ARCHITECTURES:
+    _check_kind(config.model_type, base)
+    return config, tokenizer
+
+
+def _check_kind(kind: str, base: Path) -> None:
+    if kind not in ARCHITECTURES:
         raise StillhouseError(
-            f"layers cannot be taken out of an encoder of type {config.model_type}",
+            f"layers cannot be taken out of an encoder of type {kind}",
             where=str(base),
             fix=f"use one of {', '.join(sorted(ARCHITECTURES))}",
         )
-    return config, tokenizer
 
 
 def _indices(keep: int | Sequence[int], layers: int, base: Path) -> list[int]:
