@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from stillhouse.errors import StillhouseError
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -25,8 +27,17 @@ def measure(
     single_texts: int,
     repeats: int = 3,
 ) -> Speed:
-    """Median of ``repeats`` after one warm-up; whatever ``predict`` does to a text, tokenizing included, counts."""
+    """Median of ``repeats`` after one warm-up; whatever ``predict`` does to a text, tokenizing included, counts.
+
+    Where there are fewer texts than asked for, all are used. Raises :class:`StillhouseError` where there are none.
+    """
     batch, single = list(texts[:batch_texts]), list(texts[:single_texts])
+    if not batch or not single:
+        raise StillhouseError(
+            "there is no text to measure speed on",
+            where="the speed measurement",
+            fix="give at least one text, and ask for at least one in a batch and one alone",
+        )
     predict(batch[: max(1, len(batch) // 8)])
     at_once = [_seconds(lambda: predict(batch)) for _ in range(repeats)]
     one_by_one = [_seconds(lambda: [predict([text]) for text in single]) for _ in range(repeats)]

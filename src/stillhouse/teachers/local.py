@@ -23,7 +23,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.store import digest_of, reached
 from stillhouse.student import quiet
 from stillhouse.teachers.protocol import Capability, Questions
-from stillhouse.teachers.scoring import score_answers
+from stillhouse.teachers.scoring import Scorer
 
 _SMALLEST_GGUF = 1024  # bytes; the header of any real model is larger
 _CONVERSION = "1"  # raise it when the conversion below changes what it writes
@@ -39,7 +39,7 @@ class LocalTeacher:
         self.tokenizer = tokenizer
         self.placement = placement
         self._weights_digest = weights_digest
-        self._prefix: tuple[tuple[int, ...], Any] | None = None
+        self.scorer = Scorer(model)
 
     @classmethod
     def load(cls, files: Files, placement: Placement, *, cache: Path) -> LocalTeacher:
@@ -95,17 +95,8 @@ class LocalTeacher:
 
     def score(self, questions: Questions, rows: Sequence[int]) -> npt.NDArray[np.float64]:
         """See :class:`stillhouse.teachers.protocol.Teacher`."""
-        if self._prefix is None or self._prefix[0] != questions.prefix:
-            self._prefix = (questions.prefix, None)
-        scores, cache = score_answers(
-            self.model,
-            prefix=questions.prefix,
-            prefix_cache=self._prefix[1],
-            rest=[questions.rest[row] for row in rows],
-            answers=questions.answers,
-        )
-        self._prefix = (questions.prefix, cache)
-        return scores
+        rest = [questions.rest[row] for row in rows]
+        return self.scorer.score(prefix=questions.prefix, rest=rest, answers=questions.answers)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         # a template writes its own special tokens; adding them again would give two beginnings

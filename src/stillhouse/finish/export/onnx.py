@@ -1,9 +1,13 @@
 """ONNX export of a sequence classifier, its 8-bit version, and the class that runs both in onnxruntime.
 
-export_classifier(Path("student"), Path("model.onnx"), max_length=128)
-quantize_int8(Path("model.onnx"), Path("model_int8.onnx"))
-classifier = OnnxClassifier(Path("model_int8.onnx"), Path("student"), max_length=128, threads=None)
-classifier.predict_proba(["a fine film"])        # (1, K)
+From the student's folder to its answers::
+
+    export_classifier(Path("student"), Path("model.onnx"), max_length=128)
+    quantize_int8(Path("model.onnx"), Path("model_int8.onnx"))
+    classifier = OnnxClassifier(Path("model_int8.onnx"), Path("student"), max_length=128, threads=None)
+    classifier.predict_proba(["a fine film"])        # (1, K)
+
+The same folder gives the same bytes, whatever the process: nothing of the machine is left in the file.
 """
 
 from __future__ import annotations
@@ -14,15 +18,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from stillhouse import student
 from stillhouse.errors import StillhouseError
-from stillhouse.student import load_classifier
+from stillhouse.finish.export.graph import tidy
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Floats = npt.NDArray[np.float32]
 _FLOAT = 1  # onnx.TensorProto.FLOAT, for nodes whose type inference gives up
+_OPSET = 20  # the first with a Gelu of its own; onnxruntime reads it since 1.17
+_ONE_FILE = 2_000_000_000  # protobuf stops at 2 GiB; larger weights go into `<output>.data` beside the file
+_TOLERANCE = 1e-4  # of a float32 logit, or of its size where that is above 1
+_PROBES = ("one text", "another one, which is longer: 3 clauses, 20 accents (é, ü) and a 🙂", "")
 
 
 @dataclass(frozen=True)
@@ -36,15 +49,24 @@ class Parity:
 
 
 def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> None:
-    """Write a classifier folder as one float32 ONNX file.
+    """Write a classifier folder as one float32 ONNX file, and compare its logits with those of torch.
 
     Inputs ``input_ids`` and ``attention_mask``, int64 (batch, sequence), both axes free; output ``logits``
-    (batch, K). A model's ``token_type_ids`` are left at zero inside the graph, as for a single text.
+    (batch, K). A model's ``token_type_ids`` are left at zero inside the graph, as for a single text. Raises
+    :class:`StillhouseError` where the model takes fewer than ``max_length`` tokens, where torch cannot
+    export it, or where the file answers differently.
     """
     import torch
 
-    model, tokenizer = load_classifier(model_folder)
-    model.set_attn_implementation("eager")
+    model, tokenizer = student.load_classifier(model_folder)
+    limit = student.max_length(tokenizer, model.config)
+    if max_length > limit:
+        raise StillhouseError(
+            f"this model takes {limit} tokens, not {max_length}",
+            where=str(model_folder),
+            fix=f"set max_length to {limit} or less",
+        )
+    model.set_attn_implementation("eager")  # the others guard against rows without a token, which slows them
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
@@ -55,28 +77,57 @@ def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> N
             logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
             return logits
 
-    encoded = tokenizer(["one text", "another, longer text"], padding=True, return_tensors="pt")
-    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    encoded = tokenizer(list(_PROBES), padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    inputs = (encoded["input_ids"], encoded["attention_mask"])
+    free = {0: "batch", 1: "sequence"}
     output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                Logits().eval(),
+                inputs,
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=["input_ids", "attention_mask"],
+                output_names=["logits"],
+                dynamic_shapes={"input_ids": free, "attention_mask": free},
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise StillhouseError(
+            f"torch cannot export a {model.config.model_type} classifier to ONNX: {str(error).splitlines()[0]}",
+            where=str(model_folder),
+            fix="choose a student of another architecture",
+        ) from error
+    assert program is not None  # noqa: S101 - None only when a file name is given
     with _quiet():
-        program = torch.onnx.export(
-            Logits().eval(),
-            (encoded["input_ids"], encoded["attention_mask"]),
-            dynamo=True,
-            verbose=False,
-            input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
-            dynamic_shapes={"input_ids": free, "attention_mask": free},
+        weights = tidy(program.model)
+        program.save(str(output), external_data=weights > _ONE_FILE)
+    with torch.no_grad():
+        expected = model(input_ids=inputs[0], attention_mask=inputs[1]).logits.numpy()
+    _check(output, {"input_ids": inputs[0].numpy(), "attention_mask": inputs[1].numpy()}, expected)
+
+
+def _check(file: Path, inputs: dict[str, npt.NDArray[np.int64]], expected: Floats) -> None:
+    (found,) = _session(file, threads=1).run(["logits"], inputs)
+    apart = float((np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max())
+    if not apart <= _TOLERANCE:  # so that NaN fails too
+        raise StillhouseError(
+            f"the exported model's logits lie {apart:.1e} from those of torch, more than {_TOLERANCE:.0e}",
+            where=str(file),
+            fix="choose a student of another architecture, or another version of torch or onnxruntime",
         )
-        assert program is not None  # noqa: S101 - None only when a file name is given
-        program.save(str(output), external_data=False)
 
 
 def quantize_int8(fp32: Path, output: Path) -> None:
-    """Write a version with 8-bit weights, one scale per output channel, activations scaled as they come.
+    """Write a version with 8-bit weights and embeddings, activations scaled as they come.
 
-    Weights take 7 of their 8 bits (``reduce_range``): without VNNI instructions a processor adds two products of full
-    range in 16 bits and saturates, and the artifact would then answer differently there.
+    Matrices have one scale per output channel: with one for the whole, several times as many labels change. Their
+    weights take 7 of their 8 bits (``reduce_range``): without VNNI instructions a processor adds two products in 16
+    bits, which hold 2 × 255 × 64 and not 2 × 255 × 127, and the artifact would answer differently there. Unsigned
+    weights would not saturate, but are slower.
+
+    Activations share one scale per batch, so a text's logits move a little with its batch-mates.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -92,8 +143,17 @@ def quantize_int8(fp32: Path, output: Path) -> None:
 
 
 def parity(reference: npt.ArrayLike, candidate: npt.ArrayLike) -> Parity:
-    """Compare probabilities (N, K) of a candidate with a reference's; the KL, in nats, is from the reference."""
+    """Compare probabilities (N, K) of a candidate with a reference's; the KL, in nats, is from the reference.
+
+    ``max_abs`` is the largest difference of a probability. Raises :class:`StillhouseError` where there is no text.
+    """
     first, second = np.asarray(reference, dtype=np.float64), np.asarray(candidate, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 2 or not len(first):
+        raise StillhouseError(
+            f"there is nothing to compare: {first.shape} against {second.shape} probabilities",
+            where="the comparison of two artifacts",
+            fix="give both the same texts, at least one",
+        )
     tiny = np.finfo(np.float64).tiny
     divergence = (first * (np.log(np.maximum(first, tiny)) - np.log(np.maximum(second, tiny)))).sum(axis=1)
     return Parity(
@@ -105,17 +165,17 @@ def parity(reference: npt.ArrayLike, candidate: npt.ArrayLike) -> Parity:
 
 
 class OnnxClassifier:
-    """Runs an exported classifier with onnxruntime and tokenizers alone; torch is not imported."""
+    """Runs an exported classifier with onnxruntime and tokenizers alone; torch is not imported.
+
+    ``threads`` is the number for the model's arithmetic (None: one per core). Raises :class:`StillhouseError`
+    where the model or ``tokenizer.json`` cannot be read.
+    """
 
     def __init__(self, path: Path, tokenizer_folder: Path, *, max_length: int, threads: int | None) -> None:
-        import onnxruntime
         from tokenizers import Tokenizer
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.session = _session(path, threads=threads)
             self.tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
         except Exception as error:  # both libraries raise bare exceptions of their own
             raise StillhouseError(
@@ -128,20 +188,31 @@ class OnnxClassifier:
 
     def predict_proba(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
         """Probabilities (N, K) in the order of ``texts``; texts of similar length share a batch."""
-        encoded = [np.array(item.ids, dtype=np.int64) for item in self.tokenizer.encode_batch(list(texts))]
+        encoded = [item.ids for item in self.tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
-        found: dict[int, Floats] = {}
+        probs = np.empty((len(encoded), self.session.get_outputs()[0].shape[1]), dtype=np.float32)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            longest = len(encoded[rows[-1]])
-            ids = np.zeros((len(rows), longest), dtype=np.int64)
+            ids = np.zeros((len(rows), max(1, len(encoded[rows[-1]]))), dtype=np.int64)
             mask = np.zeros_like(ids)
             for place, row in enumerate(rows):
                 ids[place, : len(encoded[row])] = encoded[row]
                 mask[place, : len(encoded[row])] = 1
             (logits,) = self.session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-            found |= dict(zip(rows, _softmax(logits), strict=True))
-        return np.stack([found[row] for row in range(len(encoded))]) if found else np.empty((0, 0), np.float32)
+            probs[rows] = _softmax(logits)
+        return probs
+
+
+def _session(path: Path, *, threads: int | None) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that wait by spinning take the cores from whatever else runs, and halve the speed where something does.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _softmax(logits: Floats) -> Floats:
