@@ -58,7 +58,7 @@ class Scorer:
                 scores = _score_anew(self._model, prefix, rest, answers)
             else:
                 scores = _score(self._model, self._state, rest, answers)
-        return scores.double().cpu().numpy()
+        return np.asarray(scores.double().cpu().numpy(), dtype=np.float64)
 
 
 def _cheapest_way(model: Any) -> tuple[Way, str]:
@@ -129,6 +129,7 @@ def _score(model: Any, state: Any, rest: Sequence[Sequence[int]], answers: Seque
             if len(answer) > 1:
                 fed = torch.tensor([list(answer[:-1])] * rows, device=model.device)
                 after = _log_probs(model, state, fed, cache, batch.shape[1], keep=0)
+                assert cache is not None  # noqa: S101 - kept wherever an answer has more than one token
                 cache.crop(1 - len(answer))
                 column = column + _of_tokens(after, answer[1:])
             columns.append(column)
