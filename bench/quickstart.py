@@ -203,7 +203,7 @@ def _quality_figures(runs: list[Runs], *, quick: bool) -> list[Figure]:
 
 
 def _control_figures(work: Path) -> list[Figure]:
-    run = _run(work, "seed-0", ["controls={}"])
+    run = _run(work, "seed-0", ["controls={gold_curve: [100, 300, 1000]}"])
     rows = json.loads((run["folder"] / "4-finish" / "evaluation.json").read_text("utf-8"))["rows"]
     table = pq.read_table(run["folder"] / "3-controls" / "predictions.parquet").to_pylist()
     seen = {row["artifact"]: row["gold_labels"] for row in table}
