@@ -33,7 +33,7 @@ fix: install  ## mend what can be mended by itself
 	$(BIN)/ruff check --fix src tests bench
 	$(BIN)/ruff format src tests bench
 
-bench: install  ## every figure of the quickstart beside its bar; about an hour on two cores
+bench: install  ## every figure of the quickstart beside its bar; about 20 minutes on two cores
 	$(BIN)/python -m bench quickstart
 
 clean:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
 from bench.docs import write_all
 from bench.report import conclude
 
-NAMES = ("quickstart",)
+NAMES = ("quickstart", "controls")
 
 
 def main() -> int:
@@ -18,11 +19,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("name", choices=[*NAMES, "docs"])
     parser.add_argument("--quick", action="store_true", help="a smaller run, in under a minute where the cache is warm")
+    parser.add_argument("--work", type=Path, help="keep the runs in this folder, and go on with those in it")
     arguments = parser.parse_args()
     if arguments.name == "docs":
         write_all(Path(__file__).parents[1])
         return 0
-    figures = import_module(f"bench.{arguments.name}").figures(quick=arguments.quick)
+    with tempfile.TemporaryDirectory(prefix="stillhouse-bench-") as temporary:
+        work = (arguments.work or Path(temporary)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        figures = import_module(f"bench.{arguments.name}").figures(quick=arguments.quick, work=work)
     return 0 if conclude(arguments.name, figures, quick=arguments.quick) else 1
 
 

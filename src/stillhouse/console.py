@@ -164,7 +164,7 @@ def show_evaluation(rows: list[dict[str, Any]]) -> None:
     """The test report's long rows."""
     table = Table(title="Test report", title_justify="left")
     for column in ("artifact", "metric", "slice", "value", "95 % interval", "n"):
-        table.add_column(column, justify="right" if column in ("value", "n") else "left")
+        table.add_column(column, justify="right" if column in ("value", "n") else "left", overflow="fold")
     for row in rows:
         interval = f"{row['lower']:.3f} – {row['upper']:.3f}" if row["lower"] is not None else ""
         value = "not certified" if row["value"] is None else f"{row['value']:.4g}"
