@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from bench.quickstart import run_once
+from bench.quickstart import QUICK, run_once
 from bench.report import Figure
 
 
 def figures(*, quick: bool, work: Path) -> list[Figure]:
     """Accuracy of every control, and the number of gold labels that would equal the student."""
-    size = ["raw.split={test: 60, validation: 20, train: 80}"] if quick else []
+    size = QUICK if quick else []
     kinds = "{kinds: [tfidf-gold]}" if quick else "{}"
     run = run_once(work, "with-controls", [*size, f"controls={kinds}"])
     rows = json.loads((run["folder"] / "4-finish" / "evaluation.json").read_text("utf-8"))["rows"]

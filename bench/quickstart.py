@@ -30,16 +30,20 @@ from stillhouse.statistics import confusion, macro_f1
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
+QUICK = [
+    "raw.split={test: 40, validation: 10, train: 50}",
+    "finish.speed={batch_texts: 40, single_texts: 10, teacher_texts: 8}",
+]
 Runs = dict[str, Any]
 
 
 def figures(*, quick: bool, work: Path) -> list[Figure]:
     """Every figure of the main job; ``work`` keeps the runs, and finished ones in it are not run again."""
-    size = ["raw.split={test: 60, validation: 20, train: 80}"] if quick else []
+    size = QUICK if quick else []
     _fetch(work)
     timed = run_once(work, "seed-0", size)
     found = _timed_figures(timed, quick=quick)
-    found += _naive_figures(work, timed, texts=8 if quick else 48)
+    found += _naive_figures(work, timed, texts=4 if quick else 48)
     seeds = [timed] if quick else [timed, *(run_once(work, f"seed-{n}", [f"distill.train.seed={n}"]) for n in (1, 2))]
     found += _quality_figures(seeds, quick=quick)
     if not quick:
