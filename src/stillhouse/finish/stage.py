@@ -69,7 +69,8 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     progress("measuring speed", 0, 2)
     shipped = "onnx-int8" if gate["shipped"] == "int8" else "onnx-fp32"
     speeds = _speeds(recipe, places, files[shipped], test, progress)
-    rows += _speed_and_size_rows(speeds, files, shipped, _teacher_bytes(recipe, places))
+    teacher_bytes = _teacher_bytes(recipe, places)
+    rows += _speed_and_size_rows(speeds, files, shipped, teacher_bytes)
     kept = {
         name: retain(
             test.gold,
@@ -84,7 +85,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     }
     for name, retained in kept.items():
         rows += retention_rows(name, retained)
-    summary = _summary(rows, gold_seen, kept[shipped], shipped, speeds, files, _teacher_bytes(recipe, places), gate)
+    summary = _summary(rows, gold_seen, kept[shipped], shipped, speeds, files, teacher_bytes, gate)
     write_json(
         places.draft / "evaluation.json",
         {"schema": EVALUATION_SCHEMA, "rows": [asdict(row) for row in rows], "summary": summary},

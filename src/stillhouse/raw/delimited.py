@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stillhouse.errors import StillhouseError
-from stillhouse.raw.lines import Line, Row, Unreadable, is_blank, lines, opened, unreadable, without_end
+from stillhouse.raw.lines import (
+    Line,
+    Row,
+    Unreadable,
+    is_blank,
+    lines,
+    opened,
+    refuse_repeated,
+    unreadable,
+    without_end,
+)
 
 LONGEST_RECORD = 10_000  # lines; bounds what an opening mark that is never closed makes us read twice
 _LONGEST_CELL = 2**31 - 1  # characters; the largest limit that the csv module takes on every platform
@@ -44,7 +54,7 @@ def read_delimited(
         split = _quoted if quoting else _unquoted
         records = split(lines(source), delimiter)
         names = list(fields) if fields else _header(records, path)
-        _refuse_repeated(names, path)
+        refuse_repeated(names, path, fix="rename one of them in the header, or in `fields`")
         for record in records:
             origin = f"{label}:{record.number}"
             if record.fault:
@@ -127,16 +137,6 @@ def _header(records: Iterator[_Record], path: Path) -> list[str]:
             fix="mend the first line, or name the columns with `fields`",
         )
     return [cell.strip() or f"column_{position}" for position, cell in enumerate(header.cells, start=1)]
-
-
-def _refuse_repeated(names: list[str], path: Path) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise StillhouseError(
-            f"two columns have the same name: {', '.join(map(repr, repeated))}",
-            where=str(path),
-            fix="rename one of them in the header, or in `fields`",
-        )
 
 
 def _reason(error: csv.Error) -> str:

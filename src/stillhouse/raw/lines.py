@@ -226,3 +226,12 @@ def _wide_pieces(stream: BinaryIO, newline: bytes) -> Iterator[bytes]:
         del rest[:start]
     if rest:
         yield bytes(rest)
+
+
+def refuse_repeated(names: list[str], path: Path, *, fix: str) -> None:
+    """Raise :class:`StillhouseError` when two columns of a file have the same name; ``fix`` says what to change."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise StillhouseError(
+            f"two columns have the same name: {', '.join(map(repr, repeated))}", where=str(path), fix=fix
+        )

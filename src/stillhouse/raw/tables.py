@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillhouse.errors import StillhouseError
-from stillhouse.raw.lines import Row, Unreadable, unreadable
+from stillhouse.raw.lines import Row, Unreadable, refuse_repeated, unreadable
 
 BATCH_ROWS = 1000
 _FEATHER_1 = b"FEA1"
@@ -29,7 +29,7 @@ def read_parquet(path: Path, *, label: str) -> Iterator[Row | Unreadable]:
     """
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            _refuse_repeated(file.schema_arrow.names, path)
+            refuse_repeated(file.schema_arrow.names, path, fix="rename one of them")
             yield from _rows(file.iter_batches(batch_size=BATCH_ROWS), label)
     except (pa.ArrowException, OSError) as error:
         raise _torn(path, "Parquet", error) from error
@@ -48,7 +48,7 @@ def read_arrow(path: Path, *, label: str) -> Iterator[Row | Unreadable]:
             source.seek(0)
             reader = pa.ipc.open_file(source) if magic == _FILE else pa.ipc.open_stream(source)
             with reader:
-                _refuse_repeated(reader.schema.names, path)
+                refuse_repeated(reader.schema.names, path, fix="rename one of them")
                 stream = iter(reader) if magic != _FILE else map(reader.get_batch, range(reader.num_record_batches))
                 yield from _rows(stream, label)
     except (pa.ArrowException, OSError) as error:
@@ -116,16 +116,6 @@ def _plain(value: object) -> object:
     if isinstance(value, date | time):
         return value.isoformat()
     return str(value)
-
-
-def _refuse_repeated(names: list[str], path: Path) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise StillhouseError(
-            f"two columns have the same name: {', '.join(map(repr, repeated))}",
-            where=str(path),
-            fix="rename one of them",
-        )
 
 
 def _torn(path: Path, kind: str, error: Exception) -> StillhouseError:
