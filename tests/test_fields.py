@@ -26,6 +26,8 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "labels": (["good", "bad"], "raw"),
     "rights.use": ("distributed", "finish"),
     "rights.commercial": (True, "finish"),
+    "rights.regions": (["EU"], "finish"),
+    "rights.terms": ("A FILE", "finish"),
     "rights.statement.who": ("you", "finish"),
     "rights.statement.when": ("2026-01-03", "finish"),
     "rights.statement.why": ("because you said so", "finish"),
@@ -42,9 +44,13 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "raw.sources.*.quoting": (False, "raw"),
     "raw.sources.*.columns.text": ("upper(text)", "raw"),
     "raw.sources.*.columns.label": (None, "raw"),
+    "raw.sources.*.columns.license": ("tone", "raw"),
     "raw.sources.*.columns.groups": ({"tone": "label"}, "raw"),
     "raw.sources.*.where": ("len(text) > 3", "raw"),
     "raw.sources.*.license": ("PDDL-1.0", "raw"),
+    "raw.sources.*.license_file": ("A FILE", "raw"),
+    "raw.sources.*.owner": ("the word team", "raw"),
+    "raw.sources.*.attribution": ("The Word Collectors", "finish"),
     "raw.clean.unicode": ("NFKC", "raw"),
     "raw.clean.whitespace": ("keep", "raw"),
     "raw.clean.min_characters": (2, "raw"),
@@ -56,6 +62,9 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "ferment.teacher.kind": (None, None),  # one value only, for now
     "ferment.teacher.model": ("OTHER MODEL", "ferment"),
     "ferment.teacher.license": ("Apache-2.0", "finish"),
+    "ferment.teacher.license_file": ("A FILE", "finish"),
+    "ferment.teacher.owner": ("the model team", "finish"),
+    "ferment.teacher.attribution": ("The Modellers", "finish"),
     "ferment.teacher.precision": ("bfloat16", "ferment"),
     "ferment.teacher.device": ("cpu", None),
     "ferment.teacher.batch_tokens": (128, None),
@@ -73,6 +82,9 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.student.kind": ("SECTION", "distill"),
     "distill.student.base": ("OTHER MODEL", "distill"),
     "distill.student.license": ("Apache-2.0", "finish"),
+    "distill.student.license_file": ("A FILE", "finish"),
+    "distill.student.owner": ("the model team", "finish"),
+    "distill.student.attribution": ("The Modellers", "finish"),
     "distill.student.keep": (3, "distill"),
     "distill.student.layers": (1, "distill"),
     "distill.student.hidden_size": (32, "distill"),
@@ -93,6 +105,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.train.threads": (2, None),
     "controls.kinds": (["tfidf-gold"], "controls"),
     "controls.gold_curve": ([50], "controls"),
+    "finish.name": ("Llama-mood", "finish"),
     "finish.evaluate.margin": (0.1, "finish"),
     "finish.evaluate.resamples": (300, "finish"),
     "finish.evaluate.seed": (3, "finish"),
@@ -132,6 +145,9 @@ def test_a_field_reruns_the_stage_that_the_table_says(world: World, workdir: Pat
     if value == "OTHER DATA":
         value = str(workdir / "more.jsonl")
         Path(value).write_text(world.data.read_text("utf-8") + '{"text": "warm day", "label": "good", "tone": "x"}\n')
+    elif value == "A FILE":
+        value = str(workdir / "file.txt")
+        Path(value).write_text("")
     elif value == "OTHER MODEL":
         value = str(workdir / "model")
         shutil.copytree(world.teacher, value)

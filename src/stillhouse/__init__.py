@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stillhouse.execute import stage_summaries as show
     from stillhouse.plan import make_plan as check
     from stillhouse.recipe import Recipe, load_recipe
+    from stillhouse.recipe.rights import explain_model as explain_rights
     from stillhouse.recipe.template import write_recipe as new
     from stillhouse.use import open_bottle, taste
     from stillhouse.use import predict_file as predict
@@ -32,6 +33,7 @@ _NAMES = {
     "Recipe": ("stillhouse.recipe", "Recipe"),
     "StillhouseError": ("stillhouse.errors", "StillhouseError"),
     "check": ("stillhouse.plan", "make_plan"),
+    "explain_rights": ("stillhouse.recipe.rights", "explain_model"),
     "new": ("stillhouse.recipe.template", "write_recipe"),
     "predict": ("stillhouse.use", "predict_file"),
     "show": ("stillhouse.execute", "stage_summaries"),
@@ -47,6 +49,7 @@ __all__ = [
     "Recipe",
     "StillhouseError",
     "check",
+    "explain_rights",
     "load_recipe",
     "new",
     "open_bottle",

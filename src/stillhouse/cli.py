@@ -66,6 +66,29 @@ def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 
 
 @app.command()
+def rights(
+    target: Annotated[str, typer.Argument(help="A recipe, or a model: org/name, or provider:model for a service.")],
+    overrides: SetOption = None,
+    student: Annotated[str, typer.Option(help="classifier, embedder, extractor or generative.")] = "classifier",
+    release: Annotated[str, typer.Option(help="internal, served or distributed.")] = "internal",
+    commercial: Annotated[bool, typer.Option(help="Whether the use is commercial.")] = True,
+    terms: Annotated[Path | None, typer.Option(help="A terms file of your own, for a model.")] = None,
+) -> None:
+    """May this student be made, and what does it owe? In plain words; this is not legal advice."""
+    from stillhouse import console
+    from stillhouse.recipe.rights import explain_model, explain_recipe
+
+    if Path(target).suffix in (".yaml", ".yml"):
+        path = Path(target)
+        allowed, lines = explain_recipe(_load(path, overrides), base=path.parent)
+    else:
+        allowed, lines = explain_model(target, student=student, release=release, commercial=commercial, terms=terms)
+    console.show_explanation(lines)
+    if not allowed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def run(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Run a recipe to its bottle; what is sealed already is skipped."""
     from stillhouse import console
@@ -127,7 +150,7 @@ def predict(
 
 @app.command()
 def verify(bottle: BottleArgument) -> None:
-    """Recompute the bottle's checksums."""
+    """Recompute the bottle's checksums, and look for everything that its licenses ask for."""
     from stillhouse import console
     from stillhouse.use import verify_bottle
 
@@ -138,7 +161,7 @@ def verify(bottle: BottleArgument) -> None:
             where=str(bottle),
             fix="do not use it; take it again from where it was made",
         )
-    console.say(f"{bottle}: every file is as it was sealed")
+    console.say(f"{bottle}: every file is as it was sealed, and every duty is met")
 
 
 @app.command()

@@ -25,8 +25,9 @@ from rich.progress import (
 from rich.table import Table
 
 from stillhouse.errors import StillhouseError
-from stillhouse.finish.label import retention_words
+from stillhouse.finish.label import retention_words, use_words
 from stillhouse.plan import Plan, PlannedStep
+from stillhouse.recipe.rights import RightsView
 from stillhouse.rights import DISCLAIMER
 from stillhouse.workplace import Progress as Report
 
@@ -68,19 +69,32 @@ def show_plan(plan: Plan) -> None:
         state = "[green]cached[/]" if step.cached else "[yellow]to run[/]"
         table.add_row(step.name, state, escape(step.why), "" if step.cached else escape(step.estimate))
     out.print(table)
-    rights = Table(title=f"Rights for {plan.recipe.rights.use} use", title_justify="left", caption=DISCLAIMER)
+    if plan.rights is not None:
+        out.print(_rights_table(plan.rights))
+
+
+def _rights_table(view: RightsView) -> Table:
+    table = Table(title=f"Rights: {view.use.words}", title_justify="left", caption=DISCLAIMER)
     for column in ("what", "license", "verdict", "reason"):
-        rights.add_column(column, overflow="fold")
-    for judgement in plan.judgements:
+        table.add_column(column, overflow="fold")
+    for judgement in view.judgements:
         lifted = f" (lifted by {judgement.lifted_by})" if judgement.lifted_by else ""
-        rights.add_row(
+        provisional = "" if judgement.subject.here else " (by name; judged again when it is here)"
+        table.add_row(
             f"{judgement.subject.role} {escape(judgement.subject.name)}",
-            escape(judgement.subject.license or "not stated"),
-            escape(judgement.verdict.words + lifted),
+            escape(judgement.license),
+            escape(judgement.verdict.words + lifted + provisional),
             escape(judgement.reason),
         )
-    if plan.judgements:
-        out.print(rights)
+    for row in view.duties:
+        table.add_row("owed", escape(row["terms"]), escape(row["kind"]), escape(row["words"]))
+    return table
+
+
+def show_explanation(lines: list[str]) -> None:
+    """A verdict in plain words."""
+    for line in lines:
+        out.print(escape(line), soft_wrap=True)
 
 
 def announce(step: PlannedStep) -> None:
@@ -137,13 +151,14 @@ def show_label(label: dict[str, Any]) -> None:
         rows.append(
             (
                 f"rights: {row['role']} {row['name']}",
-                f"{row['license'] or 'not stated'}: {row['verdict']}{lifted}",
+                f"{row['license']}: {row['verdict']}{lifted}",
             )
         )
+    rows += [("owed", f"{row['words']} ({row['terms']})") for row in label["rights"]["duties"]]
     statement = label["rights"]["statement"]
     if statement:
         rows.append(("statement", f"{statement['who']}, {statement['when']}: {statement['why']}"))
-    rows.append(("declared use", f"{label['rights']['use']}. {label['rights']['disclaimer']}"))
+    rows.append(("declared use", f"{use_words(label['rights'])}. {label['rights']['disclaimer']}"))
     rows += [("warning", warning) for warning in label["warnings"]]
     for name, value in rows:
         table.add_row(escape(name), escape(value))

@@ -24,9 +24,9 @@ import yaml
 from stillhouse.addresses import resolve
 from stillhouse.errors import StillhouseError
 from stillhouse.ledger import Ledger
-from stillhouse.plan import MODULES, Plan, PlannedStep, make_plan, step_names
-from stillhouse.recipe.fields import values
+from stillhouse.plan import MODULES, Plan, PlannedStep, addresses_of, make_plan, step_names
 from stillhouse.recipe.model import Recipe
+from stillhouse.rights import as_row
 from stillhouse.store import finish_seal, open_draft, producer, read_sealed, seal, write_atomically
 from stillhouse.workplace import FOLDERS, Places, Progress
 
@@ -136,23 +136,14 @@ def _begin(plan: Plan, ledger: Ledger) -> None:
         "run-started",
         producer=producer(),
         steps={step.name: step.fingerprint for step in plan.steps},
-        rights=[
-            {
-                "role": judgement.subject.role,
-                "name": judgement.subject.name,
-                "license": judgement.subject.license,
-                "verdict": judgement.verdict.words,
-                "lifted_by": judgement.lifted_by,
-            }
-            for judgement in plan.judgements
-        ],
+        terms_table=plan.rights.table.digest if plan.rights else None,
+        rights=[as_row(judgement) for judgement in plan.rights.judgements] if plan.rights else [],
     )
 
 
 def _fetch(recipe: Recipe, base: Path, progress: Progress) -> None:
     """Bring everything that the recipe addresses, data first: it is the smallest and fails most often."""
-    addresses = [value for path, _, value in values(recipe) if path.rpartition(".")[2] in ("data", "model", "base")]
-    for address in dict.fromkeys(addresses):
+    for address in dict.fromkeys(addresses_of(recipe).values()):
         resolve(
             address,
             cache=Path(recipe.paths.cache),

@@ -17,10 +17,10 @@ from stillhouse.distill.stage import check_student
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.ferment.stage import check_teacher
 from stillhouse.raw.stage import check_sources
-from stillhouse.recipe.bind import judge_rights
 from stillhouse.recipe.fields import STEPS, Step, values
 from stillhouse.recipe.model import Recipe
-from stillhouse.rights import DISCLAIMER, Judgement, refusals
+from stillhouse.recipe.rights import RightsView, view_rights
+from stillhouse.rights import DISCLAIMER, Judgement, Verdict
 from stillhouse.store import Manifest, digest_of, flatten, package_version, read_sealed
 from stillhouse.workplace import FOLDERS
 
@@ -40,7 +40,7 @@ _INPUTS: dict[Step, tuple[Step, ...]] = {
     "finish": ("raw", "ferment", "distill", "controls"),
 }
 # an address enters a fingerprint by the content it leads to, so that moving a file reruns nothing
-_ADDRESSES = {"data", "model", "base"}
+_ADDRESSES = {"data", "model", "base", "license_file", "terms"}
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps of a recipe, the rights judgements, and every problem found without running anything."""
+    """All steps of a recipe, its rights, and every problem found without running anything.
+
+    rights: ``None`` where the recipe has other problems that come first.
+    """
 
     recipe: Recipe
     base: Path
     run_folder: Path
     steps: tuple[PlannedStep, ...]
-    judgements: tuple[Judgement, ...]
+    rights: RightsView | None
     problems: tuple[Problem, ...] = field(default=())
 
     def step(self, name: str) -> PlannedStep:
@@ -82,20 +85,32 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
     cache = Path(recipe.paths.cache)
     problems: list[Problem] = []
     files: dict[str, Files | None] = {}
-    for path, address in _addresses(recipe).items():
+    for path, address in addresses_of(recipe).items():
         try:
             parse(address)
             files[path] = peek(address, cache=cache, base=base)
         except StillhouseError as error:
             problems += [Problem(p.what, f"{path}: {p.where}", p.fix) for p in error.problems]
             files[path] = None
+    rights = None
     if not problems:
+        try:
+            rights = view_rights(recipe, cache=cache, base=base)
+            problems += [_rights_problem(judgement) for judgement in rights.refused]
+            problems += rights.unmet
+        except StillhouseError as error:  # the user's own terms file
+            problems += error.problems
         for look in (check_sources, check_teacher, check_student):
             problems += look(recipe, cache, base)
         problems += _missing_libraries(recipe)
-    judgements = [] if problems else judge_rights(recipe, cache=cache, base=base)
-    problems += [_rights_problem(judgement) for judgement in refusals(judgements) if _final(judgement, files)]
-    return Plan(recipe, base, run_folder, tuple(_steps(recipe, run_folder, files)), tuple(judgements), tuple(problems))
+    steps = _steps(recipe, run_folder, files, rights)
+    return Plan(recipe, base, run_folder, tuple(steps), rights, tuple(problems))
+
+
+def addresses_of(recipe: Recipe) -> dict[str, str]:
+    """Everything that the recipe addresses, by field."""
+    found = {path: value for path, leaf, value in values(recipe) if path.rpartition(".")[2] in _ADDRESSES}
+    return {path: value for path, value in found.items() if isinstance(value, str)}
 
 
 def step_names(recipe: Recipe) -> list[Step]:
@@ -103,15 +118,12 @@ def step_names(recipe: Recipe) -> list[Step]:
     return [step for step in STEPS if step != "controls" or recipe.controls is not None]
 
 
-def _addresses(recipe: Recipe) -> dict[str, str]:
-    found = {path: value for path, leaf, value in values(recipe) if path.rpartition(".")[2] in _ADDRESSES}
-    return {path: value for path, value in found.items() if isinstance(value, str)}
-
-
-def _steps(recipe: Recipe, run_folder: Path, files: dict[str, Files | None]) -> list[PlannedStep]:
+def _steps(
+    recipe: Recipe, run_folder: Path, files: dict[str, Files | None], rights: RightsView | None
+) -> list[PlannedStep]:
     planned: dict[Step, PlannedStep] = {}
     for name in step_names(recipe):
-        ingredients = _ingredients(recipe, name, files)
+        ingredients = _ingredients(recipe, name, files) | _rights_ingredients(recipe, name, files, rights)
         upstream = {other: planned[other].fingerprint for other in _INPUTS[name] if other in planned}
         unknown = [path for path, value in ingredients.items() if value is None and path.endswith("@digest")]
         ingredients |= {f"{other}@fingerprint": value for other, value in upstream.items()}
@@ -142,6 +154,21 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
             found |= flatten(value, path)
     if step == "ferment":
         found["ferment.teacher.precision chosen"] = _chosen_precision(recipe)
+    return found
+
+
+def _rights_ingredients(
+    recipe: Recipe, step: Step, files: dict[str, Files | None], rights: RightsView | None
+) -> dict[str, Any]:
+    """The terms table enters where verdicts do: in the label, and in stage 1 where rows have licenses of their own."""
+    found: dict[str, Any] = {}
+    by_row = any(source.columns.license for source in recipe.raw.sources)
+    if step == "finish" or (step == "raw" and by_row):
+        found["rights terms table"] = rights.table.digest if rights else ""
+    if step == "raw" and by_row:
+        for path, _, value in values(recipe.rights, "rights", "finish"):
+            here = files.get(path)
+            found |= {f"{path}@digest": here.digest} if here else flatten(value, path)
     return found
 
 
@@ -212,19 +239,13 @@ def _missing_libraries(recipe: Recipe) -> list[Problem]:
     ]
 
 
-def _final(judgement: Judgement, files: dict[str, Files | None]) -> bool:
-    """A verdict on something that is not here yet is judged again when it arrives."""
-    known = {peeked.address for peeked in files.values() if peeked}
-    return judgement.subject.address in known or judgement.subject.license is not None
-
-
 def _rights_problem(judgement: Judgement) -> Problem:
     subject = judgement.subject
-    what = f"no right to use the {subject.role} `{subject.name}`: {judgement.verdict.words} ({judgement.reason})"
+    what = f"no right to use the {subject.role} `{subject.name}`: {judgement.verdict.words}: {judgement.reason}"
     fix = (
-        f"state who answers for it: `rights.statement` with `covers: [{subject.name}]`, or give the license in the "
-        f"recipe. {DISCLAIMER}"
+        f"state who answers for it: `rights.statement` with `covers: [{subject.name}]`; or give its `license`, or its "
+        f"`owner` where it is your own. {DISCLAIMER}"
     )
-    if judgement.verdict.words == "forbid":
-        fix = f"use another {subject.role}; no statement lifts this. {DISCLAIMER}"
+    if judgement.verdict is Verdict.FORBID:
+        fix = f"use another {subject.role}, or see `stillhouse rights` for what would change it. {DISCLAIMER}"
     return Problem(what, subject.address, fix)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from stillhouse.errors import StillhouseError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _FILE = Path("signals") / "class_probs.parquet"
 _HEADER = b"stillhouse.signal"
 
@@ -35,7 +35,8 @@ class ClassProbs:
 
     ids: N document ids. asked: N hashes of all that changed the answer. labels: K names, in column order.
     log_probs: (N, K) raw log-probabilities of the label words. probs: (N, K) calibrated, rows sum to one.
-    header: teacher, prompt and calibration, as written by stage 2.
+    header: teacher, prompt and calibration, as written by stage 2. teacher: its name in the ledger's rights, a
+    column of the file, so that each row leads to the verdict it was made under.
     """
 
     ids: tuple[str, ...]
@@ -44,6 +45,7 @@ class ClassProbs:
     log_probs: Floats
     probs: Floats
     header: Mapping[str, Any]
+    teacher: str = "teacher"
 
     def write(self, folder: Path) -> None:
         """Write ``signals/class_probs.parquet`` below ``folder``, rows in id order."""
@@ -52,6 +54,7 @@ class ClassProbs:
         columns = {
             "id": pa.array([self.ids[row] for row in order], pa.string()),
             "asked": pa.array([self.asked[row] for row in order], pa.string()),
+            "teacher": pa.array([self.teacher] * len(order)).dictionary_encode(),
             "log_probs": _lists(self.log_probs[order], len(self.labels)),
             "probs": _lists(self.probs[order], len(self.labels)),
         }
@@ -80,6 +83,7 @@ class ClassProbs:
             log_probs=_matrix(table["log_probs"], len(labels)),
             probs=_matrix(table["probs"], len(labels)),
             header=header,
+            teacher=table["teacher"][0].as_py() if len(table) else "teacher",
         )
 
     def rows_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:

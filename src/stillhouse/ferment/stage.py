@@ -30,7 +30,7 @@ from stillhouse.store import reached
 from stillhouse.teachers import LocalTeacher, check_files
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "transformers", "numpy", "pyarrow")
 
 

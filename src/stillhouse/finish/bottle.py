@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.errors import StillhouseError
+from stillhouse.rights import check
 from stillhouse.store import digest_of_file, write_atomically
 
 CHECKSUMS = "SHA256SUMS"
 LABEL = "label.json"
-LABEL_SCHEMA = 1
+LABEL_SCHEMA = 2
 _PICKLES = {".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy"}
 
 
@@ -33,7 +34,7 @@ def seal_bottle(folder: Path) -> None:
 
 
 def verify_bottle(folder: Path) -> list[str]:
-    """Recompute every checksum; returns what is wrong, in words, or an empty list."""
+    """Recompute every checksum and look for every duty; returns what is wrong, in words, or an empty list."""
     sums = folder / CHECKSUMS
     if not sums.is_file():
         raise StillhouseError(
@@ -55,7 +56,16 @@ def verify_bottle(folder: Path) -> list[str]:
     ]
     problems += [f"may hold a pickle: {name}" for name in sorted(found) if Path(name).suffix in _PICKLES]
     problems += [f"a link, not a file: {path.name}" for path in folder.rglob("*") if path.is_symlink()]
-    return problems
+    return problems + _broken_duties(folder)
+
+
+def _broken_duties(folder: Path) -> list[str]:
+    """What the label says is owed, and the bottle does not carry."""
+    try:
+        label = json.loads((folder / LABEL).read_text("utf-8"))
+        return check(folder, label["rights"]["duties"], name=label["name"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [f"{LABEL} is missing or unreadable: what the bottle owes cannot be checked"]
 
 
 def _files(folder: Path) -> dict[str, Path]:

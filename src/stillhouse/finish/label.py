@@ -5,33 +5,34 @@ Every number comes from the evaluation's rows and summary or from the sealed sta
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import yaml
 
 from stillhouse.finish.bottle import LABEL_SCHEMA
 from stillhouse.recipe.model import Recipe
-from stillhouse.rights import DISCLAIMER, Judgement
+from stillhouse.recipe.rights import RightsView
+from stillhouse.rights import DISCLAIMER, as_row, card_lines
 from stillhouse.store import producer
 
 
 def make_label(
     recipe: Recipe,
     *,
+    name: str,
     batch: str,
     summary: dict[str, Any],
     stages: dict[str, dict[str, Any]],
-    judgements: list[Judgement],
+    rights: dict[str, Any],
     shipped: dict[str, Any],
     warnings: list[str],
 ) -> dict[str, Any]:
-    """The label as a JSON value. batch: the run's fingerprint. stages: summaries of the sealed stages."""
-    statement = recipe.rights.statement
+    """The label as a JSON value. batch: the run's fingerprint. stages: summaries of the sealed stages. rights: as
+    :func:`rights_of` gives them."""
     return {
         "schema": LABEL_SCHEMA,
         "producer": producer(),
-        "name": recipe.name,
+        "name": name,
         "batch": batch,
         "task": recipe.task,
         "labels": list(recipe.labels),
@@ -46,25 +47,23 @@ def make_label(
         "calibration": {"kind": recipe.ferment.calibration.kind, "bias": stages["ferment"]["bias"]},
         "strength": summary,
         "shipped": shipped,
-        "rights": {
-            "use": recipe.rights.use,
-            "commercial": recipe.rights.commercial,
-            "statement": statement.model_dump(mode="json") if statement else None,
-            "subjects": [_rights_row(judgement) for judgement in judgements],
-            "disclaimer": DISCLAIMER,
-        },
+        "rights": rights,
         "warnings": warnings,
     }
 
 
-def _rights_row(judgement: Judgement) -> dict[str, Any]:
+def rights_of(view: RightsView, recipe: Recipe) -> dict[str, Any]:
+    """The rights as a JSON value: the declared use, every subject with its verdict, and every duty."""
+    statement = recipe.rights.statement
     return {
-        **asdict(judgement.subject),
-        "verdict": judgement.verdict.words,
-        "duties": list(judgement.duties),
-        "reason": judgement.reason,
-        "lifted_from": judgement.lifted_from.words if judgement.lifted_from is not None else None,
-        "lifted_by": judgement.lifted_by,
+        "use": recipe.rights.use,
+        "commercial": recipe.rights.commercial,
+        "regions": list(recipe.rights.regions),
+        "terms_table": view.table.digest,
+        "statement": statement.model_dump(mode="json") if statement else None,
+        "subjects": [as_row(judgement) for judgement in view.judgements],
+        "duties": list(view.duties),
+        "disclaimer": DISCLAIMER,
     }
 
 
@@ -100,6 +99,8 @@ def model_card(label: dict[str, Any]) -> str:
         "",
         f"A small `{label['task']}` model ({', '.join(label['labels'])}), distilled from "
         f"`{label['teacher']['address']}` by {label['producer']}, batch `{label['batch'][:12]}`.",
+        "",
+        *card_lines(label["rights"]["duties"]),
         "",
         "## Strength",
         "",
@@ -145,24 +146,39 @@ def model_card(label: dict[str, Any]) -> str:
         "",
         "## Rights",
         "",
-        "| what | license | read in | verdict |",
-        "|---|---|---|---|",
+        "| what | from | license | verdict | document |",
+        "|---|---|---|---|---|",
+        *(_rights_line(row) for row in label["rights"]["subjects"]),
+        "",
+        *(f"- Duty: {row['words']} ({row['terms']}, {row['clause']})." for row in label["rights"]["duties"]),
+        *(f"- Note: {note}." for row in label["rights"]["subjects"] for note in row["warnings"]),
+        "",
+        "NOTICE names everything this model was made from; `licenses/` holds the texts that go with it.",
     ]
-    lines += [
-        f"| {row['role']} `{row['name']}` | {row['license'] or 'not stated'} | {row['evidence']} | {row['verdict']}"
-        + (f" (was {row['lifted_from']}, lifted by {row['lifted_by']})" if row["lifted_by"] else "")
-        + " |"
-        for row in label["rights"]["subjects"]
-    ]
-    duties = sorted({duty for row in label["rights"]["subjects"] for duty in row["duties"]})
-    lines += ["", *(f"- Duty: {duty}." for duty in duties)]
     statement = label["rights"]["statement"]
     if statement:
         lines += ["", f"Statement by {statement['who']}, {statement['when']}: {statement['why']}"]
-    lines += ["", f"Declared use: {label['rights']['use']}. {label['rights']['disclaimer']}"]
+    lines += ["", f"Declared use: {use_words(label['rights'])}. {label['rights']['disclaimer']}"]
     if label["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
     return "\n".join(lines) + "\n"
+
+
+def use_words(rights: dict[str, Any]) -> str:
+    """The declared use in plain words."""
+    where = f", in {', '.join(rights['regions'])}" if rights["regions"] else ""
+    return f"{rights['use']}, {'commercial' if rights['commercial'] else 'not commercial'}{where}"
+
+
+def _rights_line(row: dict[str, Any]) -> str:
+    lifted = f" (was {row['lifted_from']}, lifted by {row['lifted_by']})" if row["lifted_by"] else ""
+    documents = "; ".join(
+        f"{one['title']}, {one['dated'] or 'undated'}, read {one['read']}" for one in row["documents"]
+    )
+    return (
+        f"| {row['role']} `{row['name']}` | `{row['address']}` | {row['license']} | {row['verdict']}{lifted} | "
+        f"{documents or 'none'} |"
+    )
 
 
 def retention_words(kept: dict[str, Any]) -> str:

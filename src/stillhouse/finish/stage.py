@@ -29,16 +29,18 @@ from stillhouse.finish.evaluate import (
     retention_rows,
 )
 from stillhouse.finish.export.onnx import OnnxClassifier, export_classifier, parity, quantize_int8
-from stillhouse.finish.label import make_label, model_card
+from stillhouse.finish.label import make_label, model_card, rights_of
+from stillhouse.finish.obligations import do_duties, refuse_unmet
 from stillhouse.finish.speed import Speed, measure
-from stillhouse.recipe.bind import judge_rights, load_teacher, prompt_of
+from stillhouse.recipe.bind import load_teacher, prompt_of
 from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.rights import student_name, view_rights
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached, read_sealed, write_json
 from stillhouse.student import load_classifier, predict_proba
 from stillhouse.workplace import FOLDERS, Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
 EVALUATION_SCHEMA = 1
 _GATE_TEXTS = 2000  # enough to tell 1 % of disagreement from 2 % with certainty
@@ -310,12 +312,15 @@ def _fill_bottle(
     manifests = {step: read_sealed(places.run, FOLDERS[step], verify=False) for step in ("raw", "ferment", "distill")}
     stages = {step: manifest.summary for step, manifest in manifests.items() if manifest}
     batch = digest_of([manifest.fingerprint for manifest in manifests.values() if manifest])
+    rights = view_rights(recipe, cache=places.cache, base=places.base, kept=stages["raw"]["licenses"])
+    do_duties(bottle, rights, name=student_name(recipe))
     label = make_label(
         recipe,
+        name=student_name(recipe),
         batch=batch,
         summary=summary,
         stages=stages,
-        judgements=judge_rights(recipe, cache=places.cache, base=places.base),
+        rights=rights_of(rights, recipe),
         shipped={
             "artifact": shipped,
             "file": f"onnx/{artifact.name}",
@@ -325,6 +330,7 @@ def _fill_bottle(
     )
     write_json(bottle / LABEL, label)
     (bottle / "README.md").write_text(model_card(label), encoding="utf-8")
+    refuse_unmet(bottle, label)
     seal_bottle(bottle)
 
 

@@ -23,11 +23,12 @@ from stillhouse.raw.expressions import Expression, ExpressionFailed
 from stillhouse.raw.sources import Row, Unreadable, read
 from stillhouse.raw.split import split_documents
 from stillhouse.recipe.model import Clean, Recipe, Source
-from stillhouse.rights import read_license
+from stillhouse.recipe.rights import row_judgement, view_rights
+from stillhouse.rights import Verdict
 from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("pyarrow", "simpleeval")
 STAGE = "1-raw"
 
@@ -112,7 +113,7 @@ def _read_source(
 ) -> Iterator[Candidate | Cut]:
     where = f"raw.sources.{index}"
     files = resolve(source.data, cache=places.cache, base=places.base)
-    license_id = read_license("data", source.name, source.data, declared=source.license, files=files).license
+    licenses = _Licenses(source, recipe, places)
     mapping = _Mapping(source, where, groups)
     seen = False
     for row in _rows(source, files):
@@ -122,7 +123,27 @@ def _read_source(
         if not seen:
             mapping.check_columns(row)
             seen = True
-        yield mapping.candidate(row, recipe, license_id or "unknown")
+        yield mapping.candidate(row, recipe, licenses)
+
+
+class _Licenses:
+    """The license of each row of a source, and whether it may be used."""
+
+    def __init__(self, source: Source, recipe: Recipe, places: Places) -> None:
+        self._source, self._recipe = source, recipe
+        view = view_rights(recipe, cache=places.cache, base=places.base)
+        mine = ("data", source.name)
+        self.of_source = next(one.license for one in view.judgements if (one.subject.role, one.subject.name) == mine)
+        self._table = view.table
+        self._known: dict[str | None, tuple[str, str | None]] = {}
+
+    def of_row(self, stated: str | None) -> tuple[str, str | None]:
+        """The license's id, and why the row may not be used, or ``None`` when it may."""
+        if stated not in self._known:
+            found = row_judgement(self._source, stated, self._recipe, self._table)
+            refused = found.verdict > Verdict.ALLOW_WITH_DUTIES
+            self._known[stated] = (found.license, f"{found.verdict.words}: {found.reason}" if refused else None)
+        return self._known[stated]
 
 
 class _Mapping:
@@ -134,6 +155,9 @@ class _Mapping:
         self.where_key = where
         self.text = Expression(columns.text, where=f"{where}.columns.text")
         self.label = Expression(columns.label, where=f"{where}.columns.label") if columns.label else None
+        self.license = (
+            Expression(columns.license, where=f"{where}.columns.license") if columns.license is not None else None
+        )
         self.keep = Expression(source.where, where=f"{where}.where") if source.where else None
         self.group_names = groups
         self.groups = [
@@ -148,6 +172,7 @@ class _Mapping:
         for key, expression in (
             ("columns.text", self.text),
             ("columns.label", self.label),
+            ("columns.license", self.license),
             ("where", self.keep),
         ):
             missing = sorted(expression.names - set(row.values)) if expression else []
@@ -158,7 +183,7 @@ class _Mapping:
                     fix="name one of the columns that are there",
                 )
 
-    def candidate(self, row: Row, recipe: Recipe, license_id: str) -> Candidate | Cut:
+    def candidate(self, row: Row, recipe: Recipe, licenses: _Licenses) -> Candidate | Cut:
         """The row as a candidate, or the cut that removes it."""
         content = json.dumps(row.values, ensure_ascii=False, default=str)
 
@@ -173,8 +198,14 @@ class _Mapping:
             groups = tuple(
                 None if group is None or (value := group(row.values)) is None else str(value) for group in self.groups
             )
+            stated = self.license(row.values) if self.license else None
         except ExpressionFailed as error:
             return cut("head", "expression failed", detail=str(error))
+        license_id = licenses.of_source
+        if self.license:
+            license_id, refusal = licenses.of_row(None if stated is None else str(stated).strip() or None)
+            if refusal:
+                return cut("head", "no right to use", detail=refusal)
         if text is None or not str(text).strip():
             return cut("head", "no text")
         cleaned = clean_text(str(text), unicode=recipe.raw.clean.unicode, whitespace=recipe.raw.clean.whitespace)
@@ -233,8 +264,18 @@ def _report(
         "cuts": cuts.counts(removed),
         "splits": {name: len(split[name]) for name in SPLITS},
         "gold_labels": gold,
+        "licenses": _licenses(split, unique),
         "conflicting_labels": len(unique.conflicts),
     }
+
+
+def _licenses(split: dict[Split, list[int]], unique: Deduplicated) -> dict[str, dict[str, int]]:
+    """How many documents were kept under each license, by source."""
+    tally: dict[str, Counter[str]] = {}
+    for name in SPLITS:
+        for row in split[name]:
+            tally.setdefault(unique.survivors[row].source, Counter())[unique.survivors[row].license] += 1
+    return {source: dict(sorted(counts.items())) for source, counts in sorted(tally.items())}
 
 
 def _reasons(removed: list[Cut]) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stillhouse.addresses import Files, peek, resolve
+from stillhouse.addresses import resolve
 from stillhouse.device import place
 from stillhouse.prompts import Prompt
 from stillhouse.recipe.model import PromptSection, Recipe
-from stillhouse.rights import Judgement, Subject, judge, lift, read_license
 from stillhouse.teachers import LocalTeacher
 
 
@@ -35,22 +34,3 @@ def load_teacher(recipe: Recipe, *, cache: Path, base: Path) -> LocalTeacher:
     files = resolve(section.model, cache=cache, base=base)
     placement = place(section.device, section.precision)
     return LocalTeacher.load(files, placement, cache=cache)
-
-
-def judge_rights(recipe: Recipe, *, cache: Path, base: Path) -> list[Judgement]:
-    """A judgement for every teacher, base and source, with the recipe's statement applied."""
-
-    def here(address: str) -> Files | None:
-        return peek(address, cache=cache, base=base)
-
-    teacher, student = recipe.ferment.teacher, recipe.distill.student
-    subjects: list[Subject] = [
-        read_license("teacher", "teacher", teacher.model, declared=teacher.license, files=here(teacher.model)),
-        read_license("base", "base", student.base, declared=student.license, files=here(student.base)),
-        *(
-            read_license("data", source.name, source.data, declared=source.license, files=here(source.data))
-            for source in recipe.raw.sources
-        ),
-    ]
-    judged = [judge(subject, commercial=recipe.rights.commercial) for subject in subjects]
-    return lift(judged, recipe.rights.statement)

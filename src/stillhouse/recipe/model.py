@@ -39,7 +39,28 @@ class Rights(Section):
         result("Who will get to use the student", enters="finish"),
     ] = "internal"
     commercial: Annotated[bool, result("Whether the use is commercial", enters="finish")] = True
+    regions: Annotated[
+        tuple[str, ...],
+        result("Where it is made and used, as EU, UK, KR, US, …; empty: anywhere", enters="finish"),
+    ] = ()
+    terms: Annotated[
+        str | None,
+        result("A terms file of your own (TOML), added to the built-in table", enters="finish"),
+    ] = None
     statement: Annotated[Statement | None, Field(description="Lifts an unknown verdict, visibly")] = None
+
+
+class Licensed(Section):
+    """What you know of the rights in a model. What its files say is judged beside it; the worse of both wins."""
+
+    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
+    license_file: Annotated[
+        str | None, result("Address of its license text, where it does not lie beside it", enters="finish")
+    ] = None
+    owner: Annotated[str | None, result("Who owns it, where it is your own", enters="finish", min_length=1)] = None
+    attribution: Annotated[
+        str | None, result("Whom to name, where its license asks for it", enters="finish", min_length=1)
+    ] = None
 
 
 class Paths(Section):
@@ -55,12 +76,15 @@ class Columns(Section):
 
     text: Annotated[str, result("Column or expression that gives the text")] = "text"
     label: Annotated[str | None, result("Column or expression that gives the gold label; empty: not known")] = None
+    license: Annotated[
+        str | None, result("Column or expression that gives the row's own license; rows without a right are cut")
+    ] = None
     groups: Annotated[
         dict[Name, str], result("Group name to column or expression, for the audit", default_factory=dict)
     ]
 
 
-class Source(Section):
+class Source(Licensed):
     """One set of rows."""
 
     name: Annotated[Name, result("Short name, used in every report")]
@@ -77,6 +101,8 @@ class Source(Section):
     columns: Annotated[Columns, Field(default_factory=Columns, description="Column mapping")]
     where: Annotated[str | None, result("Expression; rows for which it is false are left out")] = None
     license: Annotated[str | None, result("SPDX id of the data's license, when you know it")] = None
+    license_file: Annotated[str | None, result("Address of its license text, where it does not lie beside it")] = None
+    owner: Annotated[str | None, result("Who owns it, where it is your own", min_length=1)] = None
 
 
 class Clean(Section):
@@ -114,12 +140,11 @@ class Raw(Section):
         return self
 
 
-class LocalTeacher(Section):
+class LocalTeacher(Licensed):
     """A causal language model that runs here."""
 
     kind: Annotated[Literal["local"], result("Where the teacher runs")] = "local"
     model: Annotated[str, result("Address of the model: a transformers folder or a GGUF file")]
-    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         result("auto: bfloat16 where the hardware multiplies it natively, else float32"),
@@ -179,24 +204,22 @@ class Ferment(Section):
     calibration: Annotated[Calibration, Field(default_factory=Calibration, description="Label-free calibration")]
 
 
-class KeepLayers(Section):
+class KeepLayers(Licensed):
     """A student made of some layers of a given encoder."""
 
     kind: Annotated[Literal["keep-layers"], result("How the student is made")]
     base: Annotated[str, result("Address of an encoder: a transformers folder")]
-    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
     keep: Annotated[
         PositiveInt | tuple[Annotated[int, Field(ge=0)], ...],
         result("How many layers to keep, or which ones, counted from 0"),
     ] = 3
 
 
-class FromConfig(Section):
+class FromConfig(Licensed):
     """A student with random weights and the tokenizer of a given model."""
 
     kind: Annotated[Literal["from-config"], result("How the student is made")]
     base: Annotated[str, result("Address of the model that lends its tokenizer")]
-    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
     layers: Annotated[PositiveInt, result("Transformer layers")] = 2
     hidden_size: Annotated[PositiveInt, result("Width of the hidden states")] = 128
     heads: Annotated[PositiveInt, result("Attention heads; must divide the width")] = 2
@@ -285,6 +308,9 @@ class Speed(Section):
 class Finish(Section):
     """Stage 4: the bottle."""
 
+    name: Annotated[
+        Name | None, result("Name of the student, on its label; empty: the recipe's. Some licenses ask for a prefix")
+    ] = None
     evaluate: Annotated[Evaluate, Field(default_factory=Evaluate, description="Evaluation")]
     int8: Annotated[Int8, Field(default_factory=Int8, description="8-bit export")]
     speed: Annotated[Speed, Field(default_factory=Speed, description="Speed measurement")]

@@ -1,31 +1,63 @@
-"""Rights: may this student be made from these teachers, bases and data? This is not legal advice.
+"""Rights: may this student be made from these teachers, bases and data, and what does it owe? Not legal advice.
 
-judgements = [judge(subject, commercial=False) for subject in subjects]
-refuse_unless_allowed(lift(judgements, statement))
+table = Table.load()
+subject = gather("teacher", "teacher", "hf:org/model@rev", table=table, files=None, touches=("outputs",))
+judgements = lift([judge(subject, Use(release="distributed"), table=table)], statement)
+stop = refusals(judgements)
 """
 
-from stillhouse.rights.evidence import read_license
+from stillhouse.rights.duties import Texts, card_lines, check, deliver, owed, unmet
+from stillhouse.rights.evidence import by_name, gather, license_texts, notice_texts
+from stillhouse.rights.explain import as_row, explain
+from stillhouse.rights.terms import Release, StudentKind, Table, Touch
 from stillhouse.rights.verdict import (
+    BY_ROW,
     DISCLAIMER,
+    OWNED,
+    Claim,
     Judgement,
     LiftingStatement,
+    Role,
     Subject,
+    Use,
     Verdict,
     judge,
     lift,
     refusals,
     worst,
+    would_change,
 )
 
 __all__ = [
+    "BY_ROW",
     "DISCLAIMER",
+    "OWNED",
+    "Claim",
     "Judgement",
     "LiftingStatement",
+    "Release",
+    "Role",
+    "StudentKind",
     "Subject",
+    "Table",
+    "Texts",
+    "Touch",
+    "Use",
     "Verdict",
+    "as_row",
+    "by_name",
+    "card_lines",
+    "check",
+    "deliver",
+    "explain",
+    "gather",
     "judge",
+    "license_texts",
     "lift",
-    "read_license",
+    "notice_texts",
+    "owed",
     "refusals",
+    "unmet",
     "worst",
+    "would_change",
 ]

@@ -1,21 +1,28 @@
 """The verdict: a lattice `allow < allow with duties < needs permission < unknown < forbid`; the worst wins.
 
-Each subject (a teacher, a base, a data source) is judged alone. A statement of the user's can lift *needs
-permission* and *unknown*, never *forbid*, and stays visible in the judgement.
+Each subject (a teacher, a base, a data source) is judged alone, by every document that is known to rule it. A
+statement of the user's can lift *needs permission* and *unknown*, never *forbid*, and stays visible.
+
+    judgement = judge(subject, Use(student="classifier", release="internal"), table=Table.load())
+    judgement.verdict, judgement.duties, judgement.reason
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import IntEnum
-from functools import cache
-from importlib.resources import files
-from typing import Literal, Protocol
+from itertools import product
+from typing import Literal, Protocol, get_args
+
+from stillhouse.rights.terms import Duty, Release, Rule, StudentKind, Table, Terms, Touch
 
 DISCLAIMER = "This is not legal advice."
 Role = Literal["data", "teacher", "base"]
+OWNED = "owned"
+BY_ROW = "by row"
+_OLD_DAYS = 365
 
 
 class Verdict(IntEnum):
@@ -32,30 +39,148 @@ class Verdict(IntEnum):
         """The verdict in plain words."""
         return self.name.lower().replace("_", " ")
 
+    @classmethod
+    def of(cls, words: str) -> Verdict:
+        """The verdict that ``words`` (with spaces or dashes) stand for."""
+        return cls[words.upper().replace(" ", "_").replace("-", "_")]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the student is, and who will get it. regions: where; none stated counts as everywhere."""
+
+    student: StudentKind = "classifier"
+    release: Release = "internal"
+    commercial: bool = True
+    regions: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The use in plain words."""
+        where = f", in {', '.join(self.regions)}" if self.regions else ""
+        return f"{self.release} {'' if self.commercial else 'non-'}commercial {self.student}{where}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that is known of a subject's terms.
+
+    terms: an id of the table, an id that is not in it, ``None`` for a text that nobody knows, ``OWNED``, or ``BY_ROW``
+    where stage 1 judges each row by the license it states.
+    assured: false where the evidence does not speak for the content itself, as a package's metadata does not for
+    third-party texts inside it.
+    """
+
+    terms: str | None
+    evidence: str
+    assured: bool = True
+    note: str = ""
+
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged. ``evidence`` says where the license was read; ``assured`` is false where that place does not
-    speak for the content itself, as a package's metadata does not for third-party text inside it."""
+    """What is judged: a teacher, a base or a data source, and all that is known of its terms.
+
+    touches: what the student takes from it. here: false while it has still to be fetched, or is a service.
+    identity: its revision or version, as far as it is known.
+    attribution: whom to name, as the recipe says.
+    """
 
     role: Role
     name: str
     address: str
-    license: str | None
-    evidence: str
-    assured: bool = True
+    touches: tuple[Touch, ...]
+    claims: tuple[Claim, ...]
+    here: bool = True
+    identity: str | None = None
+    attribution: str | None = None
+
+
+@dataclass(frozen=True)
+class OwedDuty:
+    """A duty that is due for this use, and the terms that ask for it."""
+
+    duty: Duty
+    terms: str
+
+    @property
+    def words(self) -> str:
+        """The duty in plain words."""
+        text = self.duty.text
+        match self.duty.kind:
+            case "name-prefix":
+                said = f"the student's name begins with “{text}”"
+            case "badge":
+                said = f"the model card shows “{text}”"
+            case "notice":
+                said = f"NOTICE carries “{text}”"
+            case "license-copy":
+                said = f"a copy of {self.terms} goes with it"
+            case "use-policy":
+                said = f"the use policy {text} is followed and passed on"
+            case "attribution":
+                said = "its authors are named in NOTICE"
+            case "non-commercial":
+                said = "it is marked as for non-commercial use only"
+            case "condition":
+                said = text
+        return said
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one document says of one use."""
+
+    terms: str
+    verdict: Verdict
+    reason: str
+    clause: str = ""
+    duties: tuple[OwedDuty, ...] = ()
+    document: Terms | None = None
+    evidence: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict on one subject, with its duties and the reason; ``lifted_by`` names who lifted a worse verdict."""
+    """The verdict on one subject: the worst of its findings. ``lifted_by`` names who lifted a worse one."""
 
     subject: Subject
     verdict: Verdict
-    duties: tuple[str, ...]
-    reason: str
+    findings: tuple[Finding, ...]
     lifted_from: Verdict | None = None
     lifted_by: str | None = None
+
+    @property
+    def deciding(self) -> Finding:
+        """The finding that decided: the worst, the first of several."""
+        return max(self.findings, key=lambda finding: finding.verdict)
+
+    @property
+    def license(self) -> str:
+        """The ids of everything that rules the subject, or ``not stated``."""
+        return " and ".join(dict.fromkeys(finding.terms for finding in self.findings))
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence, with where it was read."""
+        return self.deciding.reason
+
+    @property
+    def duties(self) -> tuple[OwedDuty, ...]:
+        """Everything owed for this use, each once."""
+        return tuple(dict.fromkeys(duty for finding in self.findings for duty in finding.duties))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the verdict less certain: old or unread documents."""
+        return tuple(dict.fromkeys(warning for finding in self.findings for warning in finding.warnings))
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can change the verdict but the recipe or the table: what is unknown of a model that has
+        still to be fetched may be known when it is here."""
+        return self.subject.here or self.verdict is not Verdict.UNKNOWN
 
 
 class LiftingStatement(Protocol):
@@ -73,45 +198,121 @@ class LiftingStatement(Protocol):
 
 
 @dataclass(frozen=True)
-class _Terms:
-    id: str
-    data: str
-    model: str
-    duties: tuple[str, ...]
+class _Context:
+    use: Use
+    table: Table
+    base_terms: frozenset[str] | None
+    today: date = field(default_factory=date.today)
 
 
-@cache
-def _table() -> dict[str, _Terms]:
-    entries = tomllib.loads(files("stillhouse.rights").joinpath("terms.toml").read_text("utf-8"))["license"]
-    table: dict[str, _Terms] = {}
-    for entry in entries:
-        for spdx in entry["ids"]:
-            table[spdx.lower()] = _Terms(spdx, entry["data"], entry["model"], tuple(entry["duties"]))
-        for alias in entry.get("aliases", ()):
-            target = next((spdx for spdx in entry["ids"] if spdx.split("-")[0].lower() in alias.lower()), None)
-            if target:
-                table[alias.lower()] = _Terms(target, entry["data"], entry["model"], tuple(entry["duties"]))
-    return table
+def judge(
+    subject: Subject,
+    use: Use,
+    *,
+    table: Table,
+    base_terms: Iterable[str] | None = None,
+    today: date | None = None,
+) -> Judgement:
+    """Judge one subject.
+
+    base_terms: ids of the terms of every base of the student, for documents that except their own derivatives;
+    ``None`` where there is no base. today: the day of the judgement, for entries that have grown old.
+    """
+    bases = frozenset(base_terms) if base_terms is not None else None
+    context = _Context(use, table, bases, today or date.today())
+    findings = [found for claim in subject.claims for found in _findings(claim, subject, context)]
+    if not findings:
+        where = "it is not here yet, and its name is not in the terms table" if not subject.here else "none was found"
+        findings = [Finding("not stated", Verdict.UNKNOWN, f"no license is stated: {where}")]
+    return Judgement(subject, max(finding.verdict for finding in findings), tuple(findings))
 
 
-def judge(subject: Subject, *, commercial: bool) -> Judgement:
-    """Judge one subject by its license alone; no license, or one not in the table, is *unknown*."""
-    if subject.license is None:
-        return Judgement(subject, Verdict.UNKNOWN, (), "no license is stated")
-    terms = _table().get(subject.license.strip().lower())
-    if terms is None:
-        return Judgement(subject, Verdict.UNKNOWN, (), f"the license {subject.license!r} is not in the terms table")
-    subject = replace(subject, license=terms.id)
-    if not subject.assured:
-        reason = f"{terms.id} is declared in the {subject.evidence}; the rights in the content were not checked"
-        return Judgement(subject, Verdict.UNKNOWN, terms.duties, reason)
-    word = terms.data if subject.role == "data" else terms.model
-    if word == "non-commercial":
-        word = "forbid" if commercial else "allow-with-duties"
-        reason = f"{terms.id} allows non-commercial use only; this run is {'' if commercial else 'non-'}commercial"
-    else:
-        reason = f"{terms.id}, stated in the {subject.evidence}"
-    return Judgement(subject, Verdict[word.upper().replace("-", "_")], terms.duties, reason)
+def _findings(claim: Claim, subject: Subject, context: _Context) -> list[Finding]:
+    if claim.terms == OWNED:
+        return [Finding(OWNED, Verdict.ALLOW, f"owned by {claim.note}, stated in the {claim.evidence}")]
+    if claim.terms == BY_ROW:
+        return [Finding(BY_ROW, Verdict.ALLOW, "each row is judged by the license it states; those without a right go")]
+    if claim.terms is None:
+        return [Finding("unrecognised text", Verdict.UNKNOWN, claim.note, evidence=claim.evidence)]
+    return _expression(claim.terms, claim, subject, context)
+
+
+def _expression(text: str, claim: Claim, subject: Subject, context: _Context) -> list[Finding]:
+    """A license expression: all parts of an AND hold; of an OR, the best may be chosen."""
+    known = context.table.by_id(text)
+    if known:
+        return [_apply(*known, claim, subject, context)]
+    for word, all_hold in ((" OR ", False), (" AND ", True)):
+        parts = _split(text, word)
+        if len(parts) > 1:
+            found = [_expression(part, claim, subject, context) for part in parts]
+            if all_hold:
+                return [finding for findings in found for finding in findings]
+            return min(found, key=lambda findings: max(finding.verdict for finding in findings))
+    if text.startswith("(") and text.endswith(")"):
+        return _expression(text[1:-1].strip(), claim, subject, context)
+    base, with_exception, _ = text.partition(" WITH ")
+    if with_exception and context.table.by_id(base):  # an exception only adds permission
+        return _expression(base, claim, subject, context)
+    reason = f"{text!r}, stated in the {claim.evidence}, is not in the terms table"
+    return [Finding(text, Verdict.UNKNOWN, reason, evidence=claim.evidence)]
+
+
+def _split(text: str, word: str) -> list[str]:
+    """``text`` at ``word``, outside parentheses."""
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and text[place : place + len(word)].upper() == word:
+            parts.append(text[start:place].strip())
+            start = place + len(word)
+    return [*parts, text[start:].strip()]
+
+
+def _apply(terms_id: str, document: Terms, claim: Claim, subject: Subject, context: _Context) -> Finding:
+    decided = [_first_rule(document, touch, context) for touch in subject.touches]
+    rule = max(decided, key=lambda one: Verdict.of(one.verdict))
+    duties = tuple(
+        OwedDuty(duty, terms_id)
+        for duty in document.duties
+        if context.use.release in duty.due and set(duty.touches) & set(subject.touches)
+    )
+    verdict = Verdict.of(rule.verdict)
+    reason = f"{document.title or terms_id}, {rule.clause}: {rule.because or document.says} ({claim.evidence})"
+    if not claim.assured:
+        verdict = max(verdict, Verdict.UNKNOWN)
+        reason = f"{terms_id} is declared in the {claim.evidence}; the rights in the content were not checked"
+    if verdict is Verdict.ALLOW and duties:
+        verdict = Verdict.ALLOW_WITH_DUTIES
+    return Finding(
+        terms_id, verdict, reason, rule.clause, duties, document, claim.evidence, _warnings(document, claim, context)
+    )
+
+
+def _first_rule(document: Terms, touch: Touch, context: _Context) -> Rule:
+    use, same_base = context.use, context.base_terms is not None and context.base_terms <= set(document.ids)
+    for rule in document.rules:
+        when = rule.when
+        if (
+            touch in when.touches
+            and use.student in when.student
+            and use.release in when.release
+            and when.commercial in (None, use.commercial)
+            and (not when.region or not use.regions or set(when.region) & set(use.regions))
+            and when.same_base in (None, same_base)
+        ):
+            return rule
+    raise AssertionError("the last rule applies always")  # the table's own validator sees to it
+
+
+def _warnings(document: Terms, claim: Claim, context: _Context) -> tuple[str, ...]:
+    found = [claim.note] if claim.note else []
+    title = document.title or document.ids[0]
+    if (context.today - document.read).days > _OLD_DAYS:
+        found.append(f"{title} was read on {document.read}, more than a year ago: terms change, read them again")
+    if document.trust == "memory":
+        found.append(f"{title} is entered from memory: read it before you rely on it")
+    return tuple(found)
 
 
 def lift(judgements: Iterable[Judgement], statement: LiftingStatement | None) -> list[Judgement]:
@@ -138,3 +339,16 @@ def worst(judgements: Iterable[Judgement]) -> Verdict:
 def refusals(judgements: Sequence[Judgement]) -> list[Judgement]:
     """The judgements that stop the run."""
     return [judgement for judgement in judgements if judgement.verdict > Verdict.ALLOW_WITH_DUTIES]
+
+
+def would_change(judgement: Judgement, use: Use, *, table: Table, base_terms: Iterable[str] | None) -> list[Use]:
+    """The nearest other uses for which the subject would be allowed: as few changes as possible, or none at all."""
+    bases = tuple(base_terms) if base_terms is not None else None
+    found: dict[int, list[Use]] = {}
+    for student, release, commercial in product(get_args(StudentKind), get_args(Release), (True, False)):
+        other = replace(use, student=student, release=release, commercial=commercial)
+        changes = (student != use.student) + (release != use.release) + (commercial != use.commercial)
+        again = judge(judgement.subject, other, table=table, base_terms=bases)
+        if changes and again.verdict <= Verdict.ALLOW_WITH_DUTIES:
+            found.setdefault(changes, []).append(other)
+    return found[min(found)] if found else []
