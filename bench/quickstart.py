@@ -43,7 +43,7 @@ def figures(*, quick: bool, work: Path) -> list[Figure]:
     _fetch(work)
     timed = run_once(work, "seed-0", size)
     found = _timed_figures(timed, quick=quick)
-    found += _naive_figures(work, timed, texts=4 if quick else 48, quick=quick)
+    found += _naive_figures(work, timed, texts=16 if quick else 48, quick=quick)
     seeds = [timed] if quick else [timed, *(run_once(work, f"seed-{n}", [f"distill.train.seed={n}"]) for n in (1, 2))]
     found += _quality_figures(seeds, quick=quick)
     if not quick:
@@ -126,6 +126,9 @@ from pathlib import Path
 from stillhouse.documents import read
 from stillhouse.recipe import load_recipe
 from stillhouse.recipe.bind import load_teacher, prompt_of
+from stillhouse.addresses import resolve
+from stillhouse.teachers.local import model_folder
+from transformers import AutoModelForCausalLM
 import numpy as np
 recipe = load_recipe(Path({str(RECIPE)!r}))
 teacher = load_teacher(recipe, cache=Path({str(_cache())!r}), base=Path("."))
@@ -139,14 +142,17 @@ def loop(model):
     with torch.inference_mode():
         ids = [teacher.tokenizer(text, return_tensors="pt")["input_ids"] for text in rendered]
         return np.array([model(input_ids=one).logits[0, -1].float().log_softmax(-1)[last].tolist() for one in ids])
-start = time.monotonic(); plain = loop(teacher.model)
+cache = Path({str(_cache())!r})
+folder = model_folder(resolve(recipe.ferment.teacher.model, cache=cache, base=Path(".")), cache)
+stock = AutoModelForCausalLM.from_pretrained(folder, dtype=teacher.model.dtype).eval()
+start = time.monotonic(); plain = loop(stock)
 plain_per_s = len(rendered) / (time.monotonic() - start)
 questions = teacher.questions(many, answers)
 start = time.monotonic(); ours = np.zeros((len(many), len(answers)))
 for rows in questions.batches(recipe.ferment.teacher.batch_tokens):
     ours[list(rows)] = teacher.score(questions, rows)
 ours_per_s = len(many) / (time.monotonic() - start)
-exact = loop(teacher.model.float())
+exact = loop(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
 errors = [float(np.abs(found - exact).mean()) for found in (plain, ours[: len(rendered)])]
 print(json.dumps([plain_per_s, ours_per_s, *errors]))
 """

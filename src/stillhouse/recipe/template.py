@@ -37,6 +37,7 @@ def write_recipe(
         "    - name: mine",
         f"      data: {json.dumps(data, ensure_ascii=False)}",
         "      # license: CC-BY-4.0  # SPDX id, when you know it",
+        "      # owner: our team     # or whose it is, where it is your own",
         "      columns:",
         f"        text: {json.dumps(text, ensure_ascii=False)}",
         f"        label: {json.dumps(label, ensure_ascii=False)}   # gold, for the test split only",
