@@ -89,6 +89,76 @@ def rights(
 
 
 @app.command()
+def preview(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 3,
+) -> None:
+    """Print, for some rows, the exact text and token ids that teacher and student see."""
+    from stillhouse import console
+    from stillhouse.preview import preview as look
+
+    for row in look(_load(recipe, overrides), base=recipe.parent, rows=rows):
+        console.show_preview(row)
+
+
+@app.command()
+def trial(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    gold: Annotated[Path | None, typer.Option(help="File with columns text and label.")] = None,
+    known: Annotated[bool, typer.Option("--known", help="Use the gold labels that the sources have.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 50,
+    attempts: Annotated[
+        list[str] | None,
+        typer.Option("--try", help="Another prompt: key=value, several with ; between; may be repeated."),
+    ] = None,
+) -> None:
+    """Label some rows, let the teacher answer just those, and see how good it is and what another prompt would do."""
+    from stillhouse import console
+    from stillhouse import trial as trials
+
+    loaded = _load(recipe, overrides)
+    with console.progress() as progress:
+        if gold is not None:
+            labelled = trials.gold_of_file(gold, loaded.labels)
+        else:
+            documents = trials.documents_for_trial(loaded, base=recipe.parent, progress=progress)
+            labelled = trials.gold_of_documents(documents, rows)
+    if gold is None and not known:
+        notebook = trials.Notebook(Path(loaded.paths.runs) / loaded.name / "trial.jsonl", loaded.labels)
+        console.label_rows(notebook, notebook.open_texts(documents, rows))
+        labelled = notebook.read()
+    variants = trials.few_shot_variants(loaded)
+    variants += [(text, trials.changed(loaded, text.split(";"))) for text in attempts or []]
+    with console.progress() as progress:
+        outcomes = trials.hold_trial(loaded, labelled, base=recipe.parent, variants=variants, progress=progress)
+    console.show_trial(outcomes, loaded.labels)
+
+
+@app.command()
+def cache(
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    answers: Annotated[Path, typer.Option(help="The answer store.")] = Path("answers/answers.sqlite"),
+    folder: Annotated[Path, typer.Option("--cache", help="Folder of models and downloads.")] = Path("cache"),
+    free: Annotated[list[str] | None, typer.Option(help="What to delete: a name or a kind; may be repeated.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would be deleted.")] = False,
+) -> None:
+    """List what answers, models, downloads and runs hold on disk, and free it by choice."""
+    from stillhouse import console, disk
+
+    found = disk.holdings(runs=runs, answers=answers, cache=folder)
+    chosen = disk.select(found, free or [])
+    console.show_holdings(chosen if free else found)
+    if chosen and yes:
+        for one in chosen:
+            disk.free(one)
+        console.say(f"freed {sum(one.bytes for one in chosen) / 1e6:,.1f} MB")
+    elif chosen:
+        console.say("nothing is deleted yet; add --yes")
+
+
+@app.command()
 def run(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Run a recipe to its bottle; what is sealed already is skipped."""
     from stillhouse import console

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,12 +24,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from stillhouse.disk import Holding
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.label import retention_words, use_words
 from stillhouse.plan import Plan, PlannedStep
 from stillhouse.recipe.rights import RightsView
 from stillhouse.rights import DISCLAIMER
 from stillhouse.workplace import Progress as Report
+
+if TYPE_CHECKING:
+    from stillhouse.preview import PreviewedRow
+    from stillhouse.trial import Notebook, Outcome
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -184,6 +189,81 @@ def show_evaluation(rows: list[dict[str, Any]]) -> None:
         interval = f"{row['lower']:.3f} – {row['upper']:.3f}" if row["lower"] is not None else ""
         value = "not certified" if row["value"] is None else f"{row['value']:.4g}"
         table.add_row(row["artifact"], row["metric"], row["slice"], value, interval, str(row["n"]))
+    out.print(table)
+
+
+def show_preview(row: PreviewedRow) -> None:
+    """What teacher and student see of one row."""
+    out.rule(escape(row.origin), align="left")
+    out.print("[bold]the teacher sees[/]")
+    print_raw(row.teacher_text + "\n")
+    out.print(f"  {len(row.teacher_ids)} ids: {' '.join(map(str, row.teacher_ids))}", soft_wrap=True)
+    for label, ids in row.teacher_answers.items():
+        out.print(f"  then, for {escape(label)}: {' '.join(map(str, ids))}", soft_wrap=True)
+    out.print(f"[bold]the student sees[/]{' (cut off)' if row.student_cut_off else ''}")
+    print_raw(row.student_text + "\n")
+    out.print(f"  {len(row.student_ids)} ids: {' '.join(map(str, row.student_ids))}", soft_wrap=True)
+
+
+def label_rows(notebook: Notebook, texts: list[str]) -> None:
+    """Show one text after the other and keep the label that is typed: its number, or its name."""
+    choices = {str(place): label for place, label in enumerate(notebook.labels, start=1)}
+    choices |= {label: label for label in notebook.labels}
+    keys = " · ".join(f"{place} {label}" for place, label in enumerate(notebook.labels, start=1))
+    for place, text in enumerate(texts, start=1):
+        out.print(f"\n[bold]{place} of {len(texts)}[/] {escape(text)}")
+        while (typed := ask(f"{keys} · s skip · q stop> ")) not in (None, "q", "s", *choices):
+            out.print("  type one of them")
+        if typed in (None, "q"):
+            return
+        if typed != "s":
+            notebook.add(text, choices[str(typed)])
+
+
+def show_trial(outcomes: list[Outcome], labels: tuple[str, ...]) -> None:
+    """The teacher's accuracy with each prompt, and where the recipe's own goes wrong."""
+    table = Table(title=f"Trial of the teacher on {outcomes[0].n} rows", title_justify="left")
+    for column in (
+        "prompt",
+        "accuracy",
+        "95 % interval",
+        "uncalibrated",
+        "macro F1",
+        "calibration",
+        "p",
+        "failed",
+    ):
+        table.add_column(column, justify="left" if column == "prompt" else "right", overflow="fold")
+    for one in outcomes:
+        table.add_row(
+            escape(one.name),
+            f"{one.accuracy.value:.3f}",
+            f"{one.accuracy.lower:.3f} – {one.accuracy.upper:.3f}",
+            f"{one.raw_accuracy:.3f}",
+            f"{one.macro_f1:.3f}",
+            f"{one.calibration_error:.3f}",
+            "" if one.against is None else f"{one.against.p_value:.3f}",
+            str(one.failed),
+        )
+    out.print(table)
+    first = outcomes[0]
+    for row, label in enumerate(labels):
+        said = ", ".join(f"{first.table[row, column]} {other}" for column, other in enumerate(labels))
+        out.print(f"  gold {escape(label)}: the teacher said {escape(said)}")
+    for mistake in first.mistakes[:5]:
+        out.print(
+            f"  said {escape(mistake.said)} ({mistake.probability:.2f}), gold {escape(mistake.gold)}: "
+            f"{escape(mistake.text[:200])}"
+        )
+
+
+def show_holdings(found: list[Holding]) -> None:
+    """What is on disk, and what freeing it costs."""
+    table = Table(title=f"On disk: {sum(one.bytes for one in found) / 1e6:,.1f} MB", title_justify="left")
+    for column in ("name", "MB", "what", "if freed"):
+        table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
+    for one in found:
+        table.add_row(escape(one.name), f"{one.bytes / 1e6:,.1f}", escape(one.detail), one.meaning)
     out.print(table)
 
 

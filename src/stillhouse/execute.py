@@ -25,6 +25,7 @@ from stillhouse.addresses import resolve
 from stillhouse.errors import StillhouseError
 from stillhouse.ledger import Ledger
 from stillhouse.plan import MODULES, Plan, PlannedStep, addresses_of, make_plan, step_names
+from stillhouse.recipe.fields import Step
 from stillhouse.recipe.model import Recipe
 from stillhouse.rights import as_row
 from stillhouse.store import finish_seal, open_draft, producer, read_sealed, seal, write_atomically
@@ -67,8 +68,12 @@ def run(
     base: Path,
     progress: Progress = _silent,
     on_step: Callable[[PlannedStep], None] | None = None,
+    until: Step | None = None,
 ) -> Finished:
-    """Run a recipe to its bottle, or raise one :class:`StillhouseError` before anything expensive starts."""
+    """Run a recipe to its bottle, or raise one :class:`StillhouseError` before anything expensive starts.
+
+    until: the last step to run, for whoever wants to look before going on.
+    """
     plan = make_plan(recipe, base=base)
     plan.raise_problems()
     with _disk_errors(plan.run_folder), _one_at_a_time(plan.run_folder):
@@ -88,9 +93,13 @@ def run(
             if step.cached:
                 skipped.append(name)
                 ledger.append("step-skipped", step=name, fingerprint=step.fingerprint)
+                if name == until:
+                    break
                 continue
             _run_step(plan, step, ledger, progress)
             ran.append(name)
+            if name == until:
+                break
         ledger.append("run-finished", ran=ran, skipped=skipped)
     return Finished(plan.run_folder, tuple(ran), tuple(skipped))
 

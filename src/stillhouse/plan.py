@@ -39,8 +39,6 @@ _INPUTS: dict[Step, tuple[Step, ...]] = {
     "controls": ("raw",),
     "finish": ("raw", "ferment", "distill", "controls"),
 }
-# an address enters a fingerprint by the content it leads to, so that moving a file reruns nothing
-_ADDRESSES = {"data", "model", "base", "license_file", "terms"}
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,7 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
 
 def addresses_of(recipe: Recipe) -> dict[str, str]:
     """Everything that the recipe addresses, by field."""
-    found = {path: value for path, leaf, value in values(recipe) if path.rpartition(".")[2] in _ADDRESSES}
-    return {path: value for path, value in found.items() if isinstance(value, str)}
+    return {path: value for path, leaf, value in values(recipe) if leaf.address and value is not None}
 
 
 def step_names(recipe: Recipe) -> list[Step]:

@@ -24,7 +24,7 @@ from stillhouse.recipe import parse_recipe
 from stillhouse.recipe.bind import load_teacher, prompt_of
 from stillhouse.signals import ClassProbs
 from stillhouse.store import read_sealed
-from stillhouse.teachers import LocalTeacher
+from stillhouse.teachers import Teacher, score_texts
 from stillhouse.workplace import FOLDERS, Progress
 
 __all__ = ["Bottle", "Labelled", "Tasting", "open_bottle", "predict_file", "taste", "verify_bottle"]
@@ -110,7 +110,7 @@ def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str,
 class Tasting:
     """A finished run's teacher and student, ready to be asked the same thing."""
 
-    teacher: LocalTeacher
+    teacher: Teacher
     prompt: Prompt
     signal: ClassProbs
     bottle: Bottle
@@ -139,11 +139,9 @@ class Tasting:
         import numpy as np
 
         labels = self.signal.labels
-        words = [self.prompt.answer_for(label) for label in labels]
-        questions = self.teacher.questions([self.prompt.render(text, self.teacher.tokenizer)], words)
-        if questions.refused:
-            raise StillhouseError(questions.refused[0], where="the text", fix="type a shorter one")
-        scores = self.teacher.score(questions, [0])
+        scores = score_texts(self.teacher, self.prompt, labels, [text], batch_tokens=1)
+        if np.isnan(scores).any():
+            raise StillhouseError("the text is too long for the teacher", where="the text", fix="type a shorter one")
         probs = apply_bias(scores, np.array(self.signal.header["bias"]))[0]
         best = int(probs.argmax())
         return {"teacher": (labels[best], float(probs[best])), "student": self.bottle.predict([text])[0]}

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from stillhouse import documents
 from stillhouse.baselines import fit_tfidf
-from stillhouse.distill.stage import build_student, resolve_base, train_student
+from stillhouse.distill.stage import base_folder, build_student, train_student
 from stillhouse.errors import StillhouseError
 from stillhouse.recipe.model import Recipe
 from stillhouse.store import reached, scratch_folder
@@ -91,7 +91,8 @@ def _student_on_gold(
     one_hot = np.eye(len(recipe.labels))
     # as many gold labels choose the checkpoint as a tenth of those that train: nobody has more to spare
     held_out = max(2, min(len(gold["validation"][0]), size // 10))
-    model, tokenizer = build_student(recipe, resolve_base(recipe, places), recipe.distill.train.seed)
+    base = base_folder(recipe, cache=places.cache, base=places.base)
+    model, tokenizer = build_student(recipe, base, recipe.distill.train.seed)
     output = scratch_folder(places.draft) / name
     output.mkdir(exist_ok=True)
     train_student(

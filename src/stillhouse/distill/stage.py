@@ -43,7 +43,8 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
             if identifier in taught
         ]
         split[name] = ([text for _, text in pairs], signal.probabilities_for([pair[0] for pair in pairs]))
-    model, tokenizer = build_student(recipe, resolve_base(recipe, places), recipe.distill.train.seed)
+    base = base_folder(recipe, cache=places.cache, base=places.base)
+    model, tokenizer = build_student(recipe, base, recipe.distill.train.seed)
     trained = train_student(
         recipe,
         model,
@@ -92,9 +93,9 @@ def check_student(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
     return []
 
 
-def resolve_base(recipe: Recipe, places: Places) -> Path:
-    """The folder of the model that the student starts from."""
-    return _folder_of(resolve(recipe.distill.student.base, cache=places.cache, base=places.base))
+def base_folder(recipe: Recipe, *, cache: Path, base: Path) -> Path:
+    """The folder of the model that the student starts from, fetched if need be."""
+    return _folder_of(resolve(recipe.distill.student.base, cache=cache, base=base))
 
 
 def _folder_of(files: Files) -> Path:

@@ -52,7 +52,7 @@ def question_keys(teacher: Teacher, prompt: Prompt, labels: Sequence[str], rende
         "version": ANSWER_VERSION,
         "ask": "label-probabilities",
         "teacher": teacher.identity(),
-        "answers": [prompt.answer_for(label) for label in labels],
+        "answers": teacher.answers(prompt, labels),
     }
     head = digest_of(common)
     return [digest_of([head, text]) for text in rendered]
@@ -71,7 +71,7 @@ def capture(
     """Answers about N rendered prompts. Every batch is committed to the store before the next is asked."""
     keys = question_keys(teacher, prompt, labels, rendered)
     known: dict[str, Any] = store.get(keys)
-    questions = teacher.questions(rendered, [prompt.answer_for(label) for label in labels])
+    questions = teacher.questions(rendered, teacher.answers(prompt, labels))
     done = len({row for row in range(len(keys)) if keys[row] in known})
     new = tokens = 0
     for batch in questions.batches(batch_tokens):

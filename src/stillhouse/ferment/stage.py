@@ -27,7 +27,7 @@ from stillhouse.recipe.bind import load_teacher, prompt_of
 from stillhouse.recipe.model import Calibration, Recipe
 from stillhouse.signals import ClassProbs
 from stillhouse.store import reached
-from stillhouse.teachers import LocalTeacher, check_files
+from stillhouse.teachers import Teacher, check_files
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 2
@@ -44,7 +44,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
     with AnswerStore(places.answers) as store, cpu_threads(recipe.ferment.teacher.threads):
         started = time.monotonic()
-        captured, content_free = _ask(recipe, teacher, prompt, texts, store, progress)
+        captured, content_free = ask_teacher(recipe, teacher, prompt, texts, store, progress)
         asking_seconds = time.monotonic() - started
     answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
     if not answered[splits == "train"].any():
@@ -55,7 +55,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
             fix="see failures.parquet's reasons; check the teacher's files and the prompt's length",
         )
     unseen = answered & (splits != "test")  # the test texts take no part in choosing the bias
-    bias = _bias(recipe.ferment.calibration, recipe.labels, captured.log_probs[unseen], content_free)
+    bias = bias_for(recipe.ferment.calibration, recipe.labels, captured.log_probs[unseen], content_free)
     signal = ClassProbs(
         ids=tuple(identifier for identifier, ok in zip(ids, answered, strict=True) if ok),
         asked=tuple(key for key, ok in zip(captured.asked, answered, strict=True) if ok),
@@ -103,16 +103,17 @@ def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
     return []
 
 
-def _ask(
+def ask_teacher(
     recipe: Recipe,
-    teacher: LocalTeacher,
+    teacher: Teacher,
     prompt: Prompt,
     texts: list[str],
     store: AnswerStore,
     progress: Progress,
 ) -> tuple[Captured, npt.NDArray[np.float64]]:
+    """Answers about N texts, known ones from the store, and those about content-free inputs where they are needed."""
     batch_tokens = recipe.ferment.teacher.batch_tokens
-    rendered = [prompt.render(text, teacher.tokenizer) for text in texts]
+    rendered = [teacher.render(prompt, text) for text in texts]
     reason = teacher.placement.reason
     captured = capture(
         teacher,
@@ -125,17 +126,18 @@ def _ask(
     )
     content_free = np.empty((0, len(recipe.labels)))
     if recipe.ferment.calibration.kind == "uniform":
-        blanks = [prompt.render(text, teacher.tokenizer) for text in CONTENT_FREE]
+        blanks = [teacher.render(prompt, text) for text in CONTENT_FREE]
         content_free = capture(teacher, prompt, recipe.labels, blanks, store=store, batch_tokens=batch_tokens).log_probs
     return captured, content_free
 
 
-def _bias(
+def bias_for(
     section: Calibration,
     labels: tuple[str, ...],
     log_probs: npt.NDArray[np.float64],
     content_free: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
+    """The bias (K,) that the recipe's calibration finds from log-probabilities (N, K) of texts without labels."""
     if section.kind == "none":
         return np.zeros(len(labels))
     if section.kind == "uniform":

@@ -38,6 +38,7 @@ from stillhouse.recipe.rights import student_name, view_rights
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached, read_sealed, write_json
 from stillhouse.student import load_classifier, predict_proba
+from stillhouse.teachers import score_texts
 from stillhouse.workplace import FOLDERS, Places, Progress, StageResult
 
 VERSION = 2
@@ -227,12 +228,9 @@ def _speeds(recipe: Recipe, places: Places, artifact: Path, test: _TestSplit, pr
     progress("measuring speed", 1, 2)
     teacher = load_teacher(recipe, cache=places.cache, base=places.base)
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
-    words = [prompt.answer_for(label) for label in recipe.labels]
 
     def ask(texts: Any) -> None:
-        questions = teacher.questions([prompt.render(text, teacher.tokenizer) for text in texts], words)
-        for batch in questions.batches(recipe.ferment.teacher.batch_tokens):
-            teacher.score(questions, batch)
+        score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=recipe.ferment.teacher.batch_tokens)
 
     with cpu_threads(recipe.ferment.teacher.threads):
         asked = measure(

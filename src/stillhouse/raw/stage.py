@@ -6,9 +6,11 @@ Writes ``documents/{train,validation,test}.parquet``, ``cuts.parquet`` and ``rep
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from stillhouse.raw.split import split_documents
 from stillhouse.recipe.model import Clean, Recipe, Source
 from stillhouse.recipe.rights import row_judgement, view_rights
 from stillhouse.rights import Verdict
-from stillhouse.store import reached, write_json
+from stillhouse.store import digest_of, reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 2
@@ -39,7 +41,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     removed: list[Cut] = []
     groups = sorted({group for source in recipe.raw.sources for group in source.columns.groups})
     for index, source in enumerate(recipe.raw.sources):
-        for found in _read_source(source, index, recipe, places, groups):
+        for found in _read_source(source, index, recipe, places.cache, places.base, groups):
             (candidates if isinstance(found, Candidate) else removed).append(found)  # type: ignore[arg-type]
             total = len(candidates) + len(removed)
             if total % 1000 == 0:
@@ -108,12 +110,29 @@ def _rows(source: Source, files: Files) -> Iterator[Row | Unreadable]:
     )
 
 
+def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> list[Candidate]:
+    """``count`` cleaned rows with different texts, drawn by a hash, so that any order of the sources gives the same.
+
+    Reads every source once, fetching it if need be; keeps no more than ``count`` rows.
+    """
+    chosen: list[tuple[str, Candidate]] = []
+    for index, source in enumerate(recipe.raw.sources):
+        for row in _read_source(source, index, recipe, cache, base, []):
+            if isinstance(row, Candidate):
+                place = (digest_of(row.text), row)
+                at = bisect_left(chosen, place[0], key=itemgetter(0))
+                if at < count and not (at < len(chosen) and chosen[at][0] == place[0]):
+                    chosen.insert(at, place)
+                    del chosen[count:]
+    return [row for _, row in chosen]
+
+
 def _read_source(
-    source: Source, index: int, recipe: Recipe, places: Places, groups: list[str]
+    source: Source, index: int, recipe: Recipe, cache: Path, base: Path, groups: list[str]
 ) -> Iterator[Candidate | Cut]:
     where = f"raw.sources.{index}"
-    files = resolve(source.data, cache=places.cache, base=places.base)
-    licenses = _Licenses(source, recipe, places)
+    files = resolve(source.data, cache=cache, base=base)
+    licenses = _Licenses(source, recipe, cache, base)
     mapping = _Mapping(source, where, groups)
     seen = False
     for row in _rows(source, files):
@@ -129,9 +148,9 @@ def _read_source(
 class _Licenses:
     """The license of each row of a source, and whether it may be used."""
 
-    def __init__(self, source: Source, recipe: Recipe, places: Places) -> None:
+    def __init__(self, source: Source, recipe: Recipe, cache: Path, base: Path) -> None:
         self._source, self._recipe = source, recipe
-        view = view_rights(recipe, cache=places.cache, base=places.base)
+        view = view_rights(recipe, cache=cache, base=base)
         mine = ("data", source.name)
         self.of_source = next(one.license for one in view.judgements if (one.subject.role, one.subject.name) == mine)
         self._table = view.table

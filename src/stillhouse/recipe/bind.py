@@ -12,7 +12,7 @@ from stillhouse.addresses import resolve
 from stillhouse.device import place
 from stillhouse.prompts import Prompt
 from stillhouse.recipe.model import PromptSection, Recipe
-from stillhouse.teachers import LocalTeacher
+from stillhouse.teachers import ClassifierTeacher, LocalTeacher, Teacher, is_classifier
 
 
 def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
@@ -28,9 +28,12 @@ def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
     )
 
 
-def load_teacher(recipe: Recipe, *, cache: Path, base: Path) -> LocalTeacher:
+def load_teacher(recipe: Recipe, *, cache: Path, base: Path) -> Teacher:
     """The recipe's teacher, fetched if need be, and loaded."""
     section = recipe.ferment.teacher
     files = resolve(section.model, cache=cache, base=base)
     placement = place(section.device, section.precision)
+    config = next((path for path in files.files if path.name == "config.json"), None)
+    if config is not None and is_classifier(config.parent):
+        return ClassifierTeacher.load(files, placement)
     return LocalTeacher.load(files, placement, cache=cache)

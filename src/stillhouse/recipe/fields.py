@@ -24,9 +24,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def result(description: str, *, enters: Step | None = None, **limits: Any) -> Any:
-    """A field that changes what comes out. ``enters`` names the stage when it is not the section's own."""
-    return Field(description=description, json_schema_extra={"class": "result", "enters": enters}, **limits)
+def result(description: str, *, enters: Step | None = None, address: bool = False, **limits: Any) -> Any:
+    """A field that changes what comes out. ``enters`` names the stage when it is not the section's own.
+
+    address: it leads to files, which are fetched, and enter a fingerprint by their content.
+    """
+    extra: dict[str, Any] = {"class": "result", "enters": enters}
+    return Field(description=description, json_schema_extra=extra | ({"address": True} if address else {}), **limits)
 
 
 def execution(description: str, **limits: Any) -> Any:
@@ -48,6 +52,7 @@ class Leaf:
     enters: Step
     description: str
     default: object
+    address: bool = False
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:
@@ -81,7 +86,7 @@ def _leaf(path: str, info: FieldInfo, section: Step | None) -> Leaf:
         raise TypeError(f"recipe field {path} has no class or no description")
     enters = extra.get("enters") or section or "raw"
     default = None if info.is_required() else info.get_default(call_default_factory=True)
-    return Leaf(path, extra["class"], enters, info.description, default)  # type: ignore[arg-type]
+    return Leaf(path, extra["class"], enters, info.description, default, bool(extra.get("address")))  # type: ignore[arg-type]
 
 
 def values(section: BaseModel, path: str = "", step: Step | None = None) -> Iterator[tuple[str, Leaf, Any]]:

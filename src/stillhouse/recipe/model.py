@@ -45,7 +45,7 @@ class Rights(Section):
     ] = ()
     terms: Annotated[
         str | None,
-        result("A terms file of your own (TOML), added to the built-in table", enters="finish"),
+        result("A terms file of your own (TOML), added to the built-in table", enters="finish", address=True),
     ] = None
     statement: Annotated[Statement | None, Field(description="Lifts an unknown verdict, visibly")] = None
 
@@ -55,7 +55,8 @@ class Licensed(Section):
 
     license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
     license_file: Annotated[
-        str | None, result("Address of its license text, where it does not lie beside it", enters="finish")
+        str | None,
+        result("Address of its license text, where it does not lie beside it", enters="finish", address=True),
     ] = None
     owner: Annotated[str | None, result("Who owns it, where it is your own", enters="finish", min_length=1)] = None
     attribution: Annotated[
@@ -88,7 +89,9 @@ class Source(Licensed):
     """One set of rows."""
 
     name: Annotated[Name, result("Short name, used in every report")]
-    data: Annotated[str, result("Address: a path or glob, hf:org/name@revision, or pypi:name==version#member")]
+    data: Annotated[
+        str, result("Address: a path or glob, hf:org/name@revision, or pypi:name==version#member", address=True)
+    ]
     format: Annotated[
         Literal["auto", "jsonl", "csv", "tsv", "parquet", "text", "arrow"],
         result("How to read it; auto goes by the file's ending"),
@@ -101,7 +104,9 @@ class Source(Licensed):
     columns: Annotated[Columns, Field(default_factory=Columns, description="Column mapping")]
     where: Annotated[str | None, result("Expression; rows for which it is false are left out")] = None
     license: Annotated[str | None, result("SPDX id of the data's license, when you know it")] = None
-    license_file: Annotated[str | None, result("Address of its license text, where it does not lie beside it")] = None
+    license_file: Annotated[
+        str | None, result("Address of its license text, where it does not lie beside it", address=True)
+    ] = None
     owner: Annotated[str | None, result("Who owns it, where it is your own", min_length=1)] = None
 
 
@@ -141,10 +146,12 @@ class Raw(Section):
 
 
 class LocalTeacher(Licensed):
-    """A causal language model that runs here."""
+    """A causal language model or a sequence classifier that runs here."""
 
     kind: Annotated[Literal["local"], result("Where the teacher runs")] = "local"
-    model: Annotated[str, result("Address of the model: a transformers folder or a GGUF file")]
+    model: Annotated[
+        str, result("Address of the model: a transformers folder (causal or classifier) or a GGUF file", address=True)
+    ]
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         result("auto: bfloat16 where the hardware multiplies it natively, else float32"),
@@ -170,7 +177,7 @@ class PromptSection(Section):
     separator: Annotated[str, result("Between the turns of a plain prompt")] = "\n\n"
     words: Annotated[
         dict[str, str],
-        result("Label to the word the teacher knows it by; empty: the label", default_factory=dict),
+        result("Label to the teacher's word or class for it; empty: the label", default_factory=dict),
     ]
     examples: Annotated[tuple[Example, ...], Field(default=(), description="Examples in the prompt")]
     chat: Annotated[bool, result("Render the turns with the model's own chat template")] = False
@@ -208,7 +215,7 @@ class KeepLayers(Licensed):
     """A student made of some layers of a given encoder."""
 
     kind: Annotated[Literal["keep-layers"], result("How the student is made")]
-    base: Annotated[str, result("Address of an encoder: a transformers folder")]
+    base: Annotated[str, result("Address of an encoder: a transformers folder", address=True)]
     keep: Annotated[
         PositiveInt | tuple[Annotated[int, Field(ge=0)], ...],
         result("How many layers to keep, or which ones, counted from 0"),
@@ -219,7 +226,7 @@ class FromConfig(Licensed):
     """A student with random weights and the tokenizer of a given model."""
 
     kind: Annotated[Literal["from-config"], result("How the student is made")]
-    base: Annotated[str, result("Address of the model that lends its tokenizer")]
+    base: Annotated[str, result("Address of the model that lends its tokenizer", address=True)]
     layers: Annotated[PositiveInt, result("Transformer layers")] = 2
     hidden_size: Annotated[PositiveInt, result("Width of the hidden states")] = 128
     heads: Annotated[PositiveInt, result("Attention heads; must divide the width")] = 2

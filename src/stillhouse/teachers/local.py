@@ -21,6 +21,7 @@ import numpy.typing as npt
 from stillhouse.addresses import Files
 from stillhouse.device import Placement
 from stillhouse.errors import StillhouseError
+from stillhouse.prompts import Prompt
 from stillhouse.store import digest_of, reached
 from stillhouse.student import quiet
 from stillhouse.teachers.protocol import Capability, Questions
@@ -77,14 +78,22 @@ class LocalTeacher:
             **({} if self.placement.dtype == "float32" else {"head": "float32"}),
         }
 
+    def render(self, prompt: Prompt, text: str) -> str:
+        """The whole prompt, up to where the answer begins."""
+        return prompt.render(text, self.tokenizer)
+
+    def answers(self, prompt: Prompt, labels: Sequence[str]) -> list[str]:
+        """The continuations that stand for the labels."""
+        return [prompt.answer_for(label) for label in labels]
+
     def context(self) -> int:
         """The longest sequence the model was made for, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
 
     def questions(self, prompts: Sequence[str], answers: Sequence[str]) -> Questions:
         """Tokenize; the common prefix of all prompts is found on the ids, so no seam can move a token border."""
-        encoded = [tuple(ids) for ids in self._encode(list(prompts))]
-        answer_ids = self._answer_ids(prompts[0] if prompts else "", answers)
+        encoded = [tuple(ids) for ids in encode(self.tokenizer, list(prompts))]
+        answer_ids = encode_answers(self.tokenizer, prompts[0] if prompts else "", answers)
         longest = self.context() - max(map(len, answer_ids))
         refused = {
             row: f"the prompt has {len(ids)} tokens, the teacher takes {longest}"
@@ -101,31 +110,44 @@ class LocalTeacher:
         rest = [questions.rest[row] for row in rows]
         return self.scorer.score(prefix=questions.prefix, rest=rest, answers=questions.answers)
 
-    def _encode(self, texts: list[str]) -> list[list[int]]:
-        # a template writes its own special tokens; adding them again would give two beginnings
-        has_special = self.tokenizer.bos_token is not None and texts and texts[0].startswith(self.tokenizer.bos_token)
-        return self.tokenizer(texts, add_special_tokens=not has_special)["input_ids"] if texts else []
 
-    def _answer_ids(self, prompt: str, answers: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        (head,) = self._encode([prompt])
-        found = []
-        for answer, ids in zip(answers, self._encode([prompt + answer for answer in answers]), strict=True):
-            if ids[: len(head)] != head or len(ids) == len(head):
+def load_tokenizer(files: Files, *, cache: Path) -> Any:
+    """The tokenizer of the model that ``files`` holds; no weights are loaded, a GGUF file is converted once."""
+    from transformers import AutoTokenizer
+
+    with quiet():
+        return AutoTokenizer.from_pretrained(model_folder(files, cache))
+
+
+def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Token ids of prompts, with one beginning-of-sequence token where the model has one."""
+    # a template writes its own special tokens; adding them again would give two beginnings
+    has_special = tokenizer.bos_token is not None and texts and texts[0].startswith(tokenizer.bos_token)
+    return tokenizer(texts, add_special_tokens=not has_special)["input_ids"] if texts else []
+
+
+def encode_answers(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Token ids of answers as they follow ``prompt``; raises :class:`StillhouseError` where they cannot be told apart
+    or change the prompt's own tokens."""
+    (head,) = encode(tokenizer, [prompt])
+    found = []
+    for answer, ids in zip(answers, encode(tokenizer, [prompt + answer for answer in answers]), strict=True):
+        if ids[: len(head)] != head or len(ids) == len(head):
+            raise StillhouseError(
+                f"the answer {answer!r} changes how the end of the question is split into tokens",
+                where="ferment.prompt.answer",
+                fix="begin the answer with a space, or end the question without one",
+            )
+        found.append(tuple(ids[len(head) :]))
+    for first in found:
+        for second in found:
+            if first is not second and second[: len(first)] == first:
                 raise StillhouseError(
-                    f"the answer {answer!r} changes how the end of the question is split into tokens",
-                    where="ferment.prompt.answer",
-                    fix="begin the answer with a space, or end the question without one",
+                    "the tokens of one label's word begin another's, so they cannot be told apart",
+                    where="ferment.prompt.words",
+                    fix="choose words of which none begins another",
                 )
-            found.append(tuple(ids[len(head) :]))
-        for first in found:
-            for second in found:
-                if first is not second and second[: len(first)] == first:
-                    raise StillhouseError(
-                        "the tokens of one label's word begin another's, so they cannot be told apart",
-                        where="ferment.prompt.words",
-                        fix="choose words of which none begins another",
-                    )
-        return tuple(found)
+    return tuple(found)
 
 
 def _sharpen_head(model: Any) -> None:

@@ -9,6 +9,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from stillhouse.device import Placement
+from stillhouse.prompts import Prompt
+
 Capability = Literal["label-probabilities", "text", "next-token-distributions", "vectors"]
 
 
@@ -45,18 +48,38 @@ class Questions:
 
 
 class Teacher(Protocol):
-    """A model that can be asked."""
+    """A model that gives label probabilities here, batch by batch."""
 
     capabilities: frozenset[Capability]
+    placement: Placement
 
     def identity(self) -> dict[str, Any]:
         """All of the teacher that changes an answer, as a JSON value: weights, tokenizer, precision."""
         ...
 
+    def render(self, prompt: Prompt, text: str) -> str:
+        """What it is asked about ``text``."""
+        ...
+
+    def answers(self, prompt: Prompt, labels: Sequence[str]) -> list[str]:
+        """What stands for each of the K labels in its answer."""
+        ...
+
     def questions(self, prompts: Sequence[str], answers: Sequence[str]) -> Questions:
-        """Tokenize N prompts and the K answers that may follow them."""
+        """Tokenize N rendered prompts and the K answers that may follow them."""
         ...
 
     def score(self, questions: Questions, rows: Sequence[int]) -> npt.NDArray[np.float64]:
         """Log-probabilities (len(rows), K) of the answers after the prompts of ``rows``, all of one length."""
         ...
+
+
+def score_texts(
+    teacher: Teacher, prompt: Prompt, labels: Sequence[str], texts: Sequence[str], *, batch_tokens: int
+) -> npt.NDArray[np.float64]:
+    """Log-probabilities (N, K) of the labels for N texts, NaN where a text cannot be asked; nothing is kept."""
+    questions = teacher.questions([teacher.render(prompt, text) for text in texts], teacher.answers(prompt, labels))
+    scores = np.full((len(texts), len(labels)), np.nan)
+    for rows in questions.batches(batch_tokens):
+        scores[rows] = teacher.score(questions, rows)
+    return scores
