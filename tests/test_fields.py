@@ -59,7 +59,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "raw.split.test": (90, "raw"),
     "raw.split.validation": (30, "raw"),
     "raw.split.train": (150, "raw"),
-    "ferment.teacher.kind": (None, None),  # one value only, for now
+    "ferment.teacher.kind": ("API", "ferment"),
     "ferment.teacher.model": ("OTHER MODEL", "ferment"),
     "ferment.teacher.license": ("Apache-2.0", "finish"),
     "ferment.teacher.license_file": ("A FILE", "finish"),
@@ -69,6 +69,25 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "ferment.teacher.device": ("cpu", None),
     "ferment.teacher.batch_tokens": (128, None),
     "ferment.teacher.threads": (1, None),
+    "ferment.teacher.endpoint": ("http://127.0.0.1:2/v1", "ferment"),
+    "ferment.teacher.provider": ("deepseek", "finish"),
+    "ferment.teacher.key": ("HOME", None),
+    "ferment.teacher.protocol": ("completions", "ferment"),
+    "ferment.teacher.answer": ("first-token", "ferment"),
+    "ferment.teacher.samples": (3, "ferment"),
+    "ferment.teacher.temperature": (0.5, "ferment"),
+    "ferment.teacher.max_tokens": (9, "ferment"),
+    "ferment.teacher.structured": (False, "ferment"),
+    "ferment.teacher.pace.concurrency": (2, None),
+    "ferment.teacher.pace.requests_per_minute": (60, None),
+    "ferment.teacher.pace.tokens_per_minute": (6000, None),
+    "ferment.teacher.pace.attempts": (2, None),
+    "ferment.teacher.pace.timeout": (5.0, None),
+    "ferment.teacher.spending.tokens": (1000, None),
+    "ferment.teacher.spending.money": (1.0, None),
+    "ferment.teacher.spending.price_prompt": (3.0, None),
+    "ferment.teacher.spending.price_answer": (3.0, None),
+    "ferment.missing": (0.5, "ferment"),
     "ferment.prompt.instruction": ("Say what it is.", "ferment"),
     "ferment.prompt.question": ("{text} label :", "ferment"),
     "ferment.prompt.answer": (" : {label}", "ferment"),
@@ -118,6 +137,22 @@ TABLE: dict[str, tuple[object, str | None]] = {
 }
 
 
+API_FIELDS = {field for field in TABLE if field.startswith("ferment.teacher.")} - {
+    f"ferment.teacher.{key}"
+    for key in (
+        "model",
+        "license",
+        "license_file",
+        "owner",
+        "attribution",
+        "precision",
+        "device",
+        "batch_tokens",
+        "threads",
+    )
+}
+
+
 def test_the_table_names_every_field_and_no_other() -> None:
     assert set(TABLE) == {leaf.path for leaf in leaves(Recipe)}
 
@@ -134,6 +169,16 @@ def starting_point(world: World, field: str) -> dict[str, object]:
     mapping["ferment"]["calibration"] = {"kind": "matched", "prior": {"good": 0.5, "bad": 0.5}}
     if field in {f"distill.student.{key}" for key in ("layers", "hidden_size", "heads", "intermediate_size")}:
         mapping["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}
+    if field in API_FIELDS:
+        mapping["ferment"]["teacher"] = {
+            "kind": "api",
+            "endpoint": "http://127.0.0.1:1/v1",
+            "model": "m",
+            "owner": "me",
+            # several samples need a temperature, a budget in money needs prices
+            "temperature": 0.9 if field.endswith("samples") else 0.0,
+            "spending": {"price_prompt": 1.0, "price_answer": 1.0},
+        }
     return mapping
 
 
@@ -152,7 +197,10 @@ def test_a_field_reruns_the_stage_that_the_table_says(world: World, workdir: Pat
         value = str(workdir / "model")
         shutil.copytree(world.teacher, value)
         (Path(value) / "more.txt").write_text("another file")
-    if value == "SECTION":
+    if value == "API":
+        teacher = {"kind": "api", "endpoint": "http://127.0.0.1:1/v1", "model": "m", "owner": "me"}
+        after["ferment"]["teacher"] = teacher  # type: ignore[index]
+    elif value == "SECTION":
         after["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}  # type: ignore[index]
     else:
         node: object = after

@@ -19,11 +19,13 @@ from stillhouse.disk import free, holdings, select
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import run
 from stillhouse.ferment.calibration import apply_bias
+from stillhouse.forecast import forecast
 from stillhouse.ledger import Ledger
 from stillhouse.preview import preview
 from stillhouse.recipe import parse_recipe
 from stillhouse.recipe.bind import prompt_of
 from stillhouse.signals import ClassProbs
+from stillhouse.store import read_sealed
 from stillhouse.trial import (
     Gold,
     Notebook,
@@ -73,6 +75,29 @@ def test_the_preview_command(world: World, workdir: Path) -> None:
     outcome = CliRunner().invoke(app, ["preview", str(path), "--rows", "2"])
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.count("the teacher sees") == 2 and "the student sees" in outcome.output
+
+
+# ---------------------------------------------------------------- forecast
+
+
+def test_the_forecast_counts_what_the_run_will_ask(world: World, workdir: Path) -> None:
+    recipe = world.recipe()
+    expected = forecast(recipe, base=world.folder)
+    assert expected is not None
+    finished = run(recipe, base=world.folder, until="ferment")
+    sealed = [e for e in Ledger(finished.folder / "ledger.jsonl", "t").entries() if e["event"] == "step-sealed"]
+    ferment = next(entry for entry in sealed if entry["step"] == "ferment")
+    asked = read_sealed(finished.folder, "2-ferment")
+    assert asked is not None and expected.shared == asked.summary["prefix_tokens"]
+    assert expected.tokens == pytest.approx(ferment["new_tokens"], rel=0.1)
+    assert 0 < expected.seconds[0] < expected.seconds[1] and expected.bytes > 0
+    outcome = CliRunner().invoke(app, ["check", str(save(world.mapping(), workdir)), "--set", "name=other"])
+    assert "tokens after a shared beginning of" in outcome.output
+
+
+def test_nothing_is_forecast_of_what_is_not_here(world: World, workdir: Path) -> None:
+    recipe = world.recipe(**{"ferment.teacher.model": "hf:HuggingFaceTB/SmolLM2-135M-Instruct@main"})
+    assert forecast(recipe, base=world.folder) is None
 
 
 # ---------------------------------------------------------------- trial

@@ -63,6 +63,11 @@ def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     plan = make_plan(_load(recipe, overrides), base=recipe.parent)
     console.show_plan(plan)
     plan.raise_problems()
+    if not plan.step("ferment").cached:
+        from stillhouse.forecast import forecast
+
+        expected = forecast(plan.recipe, base=recipe.parent)
+        console.show_explanation(expected.lines() if expected else [])
 
 
 @app.command()

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from stillhouse.disk import Holding
 from stillhouse.errors import StillhouseError
-from stillhouse.finish.label import retention_words, use_words
+from stillhouse.finish.label import retention_words, size_words, speed_words, use_words
 from stillhouse.plan import Plan, PlannedStep
 from stillhouse.recipe.rights import RightsView
 from stillhouse.rights import DISCLAIMER
@@ -133,16 +133,8 @@ def show_label(label: dict[str, Any]) -> None:
         ),
         ("retention", retention_words(kept)),
         ("equals gold labels", strength["gold_equivalent"]["reading"]),
-        (
-            "speed",
-            f"{strength['speed']['student_per_s']:.0f} texts/s, teacher {strength['speed']['teacher_per_s']:.1f} "
-            f"({strength['speed']['ratio']:.0f}×)",
-        ),
-        (
-            "size",
-            f"{strength['size']['student_bytes'] / 1e6:.1f} MB, "
-            f"teacher {strength['size']['teacher_bytes'] / 1e6:.1f} MB",
-        ),
+        ("speed", speed_words(strength["speed"])),
+        ("size", size_words(strength["size"])),
         ("int8 gate", strength["int8"]),
         ("gold labels in training", str(label["gold_labels_used_in_training"])),
     ]

@@ -18,7 +18,7 @@ from stillhouse.errors import Problem, StillhouseError
 from stillhouse.ferment.stage import check_teacher
 from stillhouse.raw.stage import check_sources
 from stillhouse.recipe.fields import STEPS, Step, values
-from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.model import ApiTeacher, Recipe
 from stillhouse.recipe.rights import RightsView, view_rights
 from stillhouse.rights import DISCLAIMER, Judgement, Verdict
 from stillhouse.store import Manifest, digest_of, flatten, package_version, read_sealed
@@ -171,13 +171,16 @@ def _rights_ingredients(
 
 def _chosen_precision(recipe: Recipe) -> str:
     """`auto` resolves to what this machine has, and that changes the answers."""
-    if recipe.ferment.teacher.precision != "auto":
-        return recipe.ferment.teacher.precision
+    section = recipe.ferment.teacher
+    if isinstance(section, ApiTeacher):
+        return "the endpoint's"
+    if section.precision != "auto":
+        return section.precision
     if package_version("torch") == "absent":
         return "unknown: torch is not installed"
     from stillhouse.device import place
 
-    return place(recipe.ferment.teacher.device, "auto").dtype
+    return place(section.device, "auto").dtype
 
 
 def _why(sealed: Manifest | None, ingredients: dict[str, Any], unknown: list[str]) -> str:

@@ -54,22 +54,25 @@ class Prompt:
 
     def render(self, text: str, tokenizer: ChatTokenizer | None = None) -> str:
         """The exact text that the teacher sees about ``text``, up to where its answer begins."""
-        turns = [(fill(self.question, text=shot), self.answer_for(label)) for shot, label in self.examples]
-        question = fill(self.question, text=text)
         if not self.chat:
             opening = [self.instruction] if self.instruction else []
-            return self.separator.join([*opening, *(ask + answer for ask, answer in turns), question])
+            turns = [fill(self.question, text=shot) + self.answer_for(label) for shot, label in self.examples]
+            return self.separator.join([*opening, *turns, fill(self.question, text=text)])
         if tokenizer is None or not tokenizer.chat_template:
             raise StillhouseError(
                 "the teacher's tokenizer has no chat template",
                 where="ferment.prompt.chat",
                 fix="set `ferment.prompt.chat: false`, or use an instruction-tuned teacher",
             )
+        return str(tokenizer.apply_chat_template(self.messages(text), tokenize=False, add_generation_prompt=True))
+
+    def messages(self, text: str) -> list[dict[str, str]]:
+        """The same as a chat: a system message where there is an instruction, the examples as turns, the question."""
         messages = [{"role": "system", "content": self.instruction}] if self.instruction else []
-        for ask, answer in turns:
-            messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer.strip()}]
-        messages.append({"role": "user", "content": question})
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        for shot, label in self.examples:
+            messages.append({"role": "user", "content": fill(self.question, text=shot)})
+            messages.append({"role": "assistant", "content": self.answer_for(label).strip()})
+        return [*messages, {"role": "user", "content": fill(self.question, text=text)}]
 
 
 def fill(template: str, **values: str) -> str:

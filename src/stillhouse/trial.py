@@ -22,15 +22,13 @@ import numpy.typing as npt
 
 from stillhouse import documents
 from stillhouse.answers import AnswerStore
-from stillhouse.device import cpu_threads
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import run
 from stillhouse.ferment.calibration import apply_bias
-from stillhouse.ferment.stage import ask_teacher, bias_for
+from stillhouse.ferment.stage import ask_teacher, bias_for, open_asker
 from stillhouse.plan import make_plan
 from stillhouse.raw.sources import Row, read
 from stillhouse.recipe import parse_recipe
-from stillhouse.recipe.bind import load_teacher, prompt_of
 from stillhouse.recipe.model import Recipe
 from stillhouse.statistics import (
     Interval,
@@ -101,13 +99,12 @@ def hold_trial(
     make_plan(recipe, base=base).raise_problems()
     texts = [one.text for one in gold]
     wanted = np.array([recipe.labels.index(one.label) for one in gold])
-    teacher = load_teacher(recipe, cache=Path(recipe.paths.cache), base=base)
+    asker = open_asker(recipe, cache=Path(recipe.paths.cache), base=base)
     outcomes: list[Outcome] = []
     first: npt.NDArray[np.bool_] | None = None
-    with AnswerStore(Path(recipe.paths.answers)) as store, cpu_threads(recipe.ferment.teacher.threads):
+    with AnswerStore(Path(recipe.paths.answers)) as store:
         for name, variant in [("the recipe's prompt", recipe), *variants]:
-            prompt = prompt_of(variant.ferment.prompt, variant.labels)
-            captured, content_free = ask_teacher(variant, teacher, prompt, texts, store, progress or _silent)
+            captured, content_free = ask_teacher(variant, asker, texts, store, progress or _silent)
             answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
             if not answered.any():
                 raise StillhouseError(

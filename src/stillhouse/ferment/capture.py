@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,12 @@ ANSWER_VERSION = "1"  # raise it when the meaning of a stored answer changes
 
 @dataclass(frozen=True)
 class Failure:
-    """A text that the teacher gave no usable answer about."""
+    """A text that the teacher gave no usable answer about. lost: no answer came at all, and one may come later."""
 
     row: int
     reason: str
     raw: str
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Captured:
     """Answers about N texts.
 
     log_probs: (N, K), NaN in failed rows. asked: N keys of the answer store. new_answers, new_tokens: what was asked
-    this time. prefix_tokens: how many tokens all prompts share.
+    this time. prefix_tokens: how many tokens all prompts share. facts: what else happened, for the ledger.
     """
 
     log_probs: npt.NDArray[np.float64]
@@ -44,6 +45,7 @@ class Captured:
     new_answers: int
     new_tokens: int
     prefix_tokens: int
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def question_keys(teacher: Teacher, prompt: Prompt, labels: Sequence[str], rendered: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import yaml
 
 from stillhouse.finish.bottle import LABEL_SCHEMA
 from stillhouse.recipe.model import Recipe
-from stillhouse.recipe.rights import RightsView
+from stillhouse.recipe.rights import RightsView, teacher_address
 from stillhouse.rights import DISCLAIMER, as_row, card_lines
 from stillhouse.store import producer
 
@@ -36,7 +36,7 @@ def make_label(
         "batch": batch,
         "task": recipe.task,
         "labels": list(recipe.labels),
-        "teacher": {"address": recipe.ferment.teacher.model, "precision": stages["ferment"]["precision"]},
+        "teacher": {"address": teacher_address(recipe.ferment.teacher), "precision": stages["ferment"]["precision"]},
         "base": recipe.distill.student.base,
         "sources": [{"name": source.name, "address": source.data} for source in recipe.raw.sources],
         "gold_labels_used_in_training": stages["distill"]["gold_labels_used"],
@@ -115,10 +115,8 @@ def model_card(label: dict[str, Any]) -> str:
         f"- Student − teacher: {100 * kept['difference']:+.1f} points, one-sided 95 % lower bound "
         f"{100 * kept['difference_lower_95']:+.1f}, n = {kept['n']}.",
         f"- Retention: {retention_words(kept)}.",
-        f"- Speed on the machine that made it: {strength['speed']['student_per_s']:.0f} texts/s, teacher "
-        f"{strength['speed']['teacher_per_s']:.1f}.",
-        f"- Size: {strength['size']['student_bytes'] / 1e6:.1f} MB, teacher "
-        f"{strength['size']['teacher_bytes'] / 1e6:.1f} MB.",
+        f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
+        f"- Size: {size_words(strength['size'])}.",
         f"- Gold labels used in training: {label['gold_labels_used_in_training']}.",
         "",
         "The interval is conditional on this one training run.",
@@ -162,6 +160,19 @@ def model_card(label: dict[str, Any]) -> str:
     if label["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
     return "\n".join(lines) + "\n"
+
+
+def speed_words(speed: dict[str, Any]) -> str:
+    """The student's speed beside the teacher's, which is not known of a model behind an endpoint."""
+    if speed["teacher_per_s"] is None:
+        return f"{speed['student_per_s']:.0f} texts/s, the teacher's was not measured"
+    return f"{speed['student_per_s']:.0f} texts/s, teacher {speed['teacher_per_s']:.1f} ({speed['ratio']:.0f}×)"
+
+
+def size_words(size: dict[str, Any]) -> str:
+    """The student's size beside the teacher's, as far as that is known."""
+    teacher = "not known" if size["teacher_bytes"] is None else f"{size['teacher_bytes'] / 1e6:.1f} MB"
+    return f"{size['student_bytes'] / 1e6:.1f} MB, teacher {teacher}"
 
 
 def use_words(rights: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ from stillhouse.finish.label import make_label, model_card, rights_of
 from stillhouse.finish.obligations import do_duties, refuse_unmet
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.recipe.bind import load_teacher, prompt_of
-from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.model import ApiTeacher, Recipe
 from stillhouse.recipe.rights import student_name, view_rights
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached, read_sealed, write_json
@@ -226,13 +226,16 @@ def _speeds(recipe: Recipe, places: Places, artifact: Path, test: _TestSplit, pr
         single_texts=settings.single_texts,
     )
     progress("measuring speed", 1, 2)
+    section = recipe.ferment.teacher
+    if isinstance(section, ApiTeacher):  # to time an endpoint is to pay for it again
+        return {"exported": exported}
     teacher = load_teacher(recipe, cache=places.cache, base=places.base)
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
 
     def ask(texts: Any) -> None:
-        score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=recipe.ferment.teacher.batch_tokens)
+        score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=section.batch_tokens)
 
-    with cpu_threads(recipe.ferment.teacher.threads):
+    with cpu_threads(section.threads):
         asked = measure(
             ask,
             test.texts,
@@ -244,19 +247,25 @@ def _speeds(recipe: Recipe, places: Places, artifact: Path, test: _TestSplit, pr
     return {"exported": exported, TEACHER: asked}
 
 
-def _teacher_bytes(recipe: Recipe, places: Places) -> int:
+def _teacher_bytes(recipe: Recipe, places: Places) -> int | None:
+    """The size of the teacher's files; that of a model behind an endpoint is not known."""
+    if isinstance(recipe.ferment.teacher, ApiTeacher):
+        return None
     files = resolve(recipe.ferment.teacher.model, cache=places.cache, base=places.base)
     return sum(path.stat().st_size for path in files.files)
 
 
 def _speed_and_size_rows(
-    speeds: dict[str, Speed], files: dict[str, Path], shipped: str, teacher_bytes: int
+    speeds: dict[str, Speed], files: dict[str, Path], shipped: str, teacher_bytes: int | None
 ) -> list[Row]:
     rows = []
-    for name, speed in ((shipped, speeds["exported"]), (TEACHER, speeds[TEACHER])):
+    for name, speed in ((shipped, speeds["exported"]), (TEACHER, speeds.get(TEACHER))):
+        if speed is None:
+            continue
         rows.append(Row(name, "texts_per_s", "batch", speed.batch_per_s, None, None, speed.n))
         rows.append(Row(name, "texts_per_s", "single", speed.single_per_s, None, None, speed.n))
-    sizes = {TEACHER: teacher_bytes} | {name: path.stat().st_size for name, path in files.items()}
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    sizes |= {TEACHER: teacher_bytes} if teacher_bytes is not None else {}
     rows += [Row(name, "bytes", "all", float(size), None, None, 1) for name, size in sizes.items()]
     return rows
 
@@ -268,11 +277,12 @@ def _summary(
     shipped: str,
     speeds: dict[str, Speed],
     files: dict[str, Path],
-    teacher_bytes: int,
+    teacher_bytes: int | None,
     gate: dict[str, Any],
 ) -> dict[str, Any]:
     accuracy = {row.artifact: row.value for row in rows if (row.metric, row.slice) == ("accuracy", "all")}
     curve = [(count, float(accuracy[name] or 0.0)) for name, count in gold_seen.items() if name.startswith("student-")]
+    teacher_per_s = speeds[TEACHER].batch_per_s if TEACHER in speeds else None
     number, reading = gold_equivalent(curve, float(accuracy[shipped] or 0.0))
     return {
         "teacher": {"accuracy": accuracy[TEACHER]},
@@ -290,9 +300,9 @@ def _summary(
         },
         "gold_equivalent": {"labels": number, "reading": reading},
         "speed": {
-            "teacher_per_s": speeds[TEACHER].batch_per_s,
+            "teacher_per_s": teacher_per_s,
             "student_per_s": speeds["exported"].batch_per_s,
-            "ratio": speeds["exported"].batch_per_s / speeds[TEACHER].batch_per_s,
+            "ratio": speeds["exported"].batch_per_s / teacher_per_s if teacher_per_s else None,
         },
         "size": {"teacher_bytes": teacher_bytes, "student_bytes": files[shipped].stat().st_size},
         "int8": gate["reason"],

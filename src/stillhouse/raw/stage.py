@@ -110,21 +110,24 @@ def _rows(source: Source, files: Files) -> Iterator[Row | Unreadable]:
     )
 
 
-def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> list[Candidate]:
-    """``count`` cleaned rows with different texts, drawn by a hash, so that any order of the sources gives the same.
+def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> tuple[list[Candidate], int]:
+    """``count`` cleaned rows with different texts, and how many rows there are in all.
 
-    Reads every source once, fetching it if need be; keeps no more than ``count`` rows.
+    Drawn by a hash of the text, so that any order of the sources gives the same. Reads every source once, fetching it
+    if need be; keeps no more than ``count`` rows.
     """
+    total = 0
     chosen: list[tuple[str, Candidate]] = []
     for index, source in enumerate(recipe.raw.sources):
         for row in _read_source(source, index, recipe, cache, base, []):
             if isinstance(row, Candidate):
+                total += 1
                 place = (digest_of(row.text), row)
                 at = bisect_left(chosen, place[0], key=itemgetter(0))
                 if at < count and not (at < len(chosen) and chosen[at][0] == place[0]):
                     chosen.insert(at, place)
                     del chosen[count:]
-    return [row for _, row in chosen]
+    return [row for _, row in chosen], total
 
 
 def _read_source(

@@ -6,13 +6,19 @@ prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stillhouse.addresses import resolve
 from stillhouse.device import place
+from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
-from stillhouse.recipe.model import PromptSection, Recipe
+from stillhouse.recipe.model import ApiTeacher, PromptSection, Recipe
 from stillhouse.teachers import ClassifierTeacher, LocalTeacher, Teacher, is_classifier
+from stillhouse.teachers.api import ApiClient, Budget, Call, Checks, Endpoint, Key, Limits, Prices
 
 
 def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
@@ -29,11 +35,81 @@ def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
 
 
 def load_teacher(recipe: Recipe, *, cache: Path, base: Path) -> Teacher:
-    """The recipe's teacher, fetched if need be, and loaded."""
+    """The recipe's teacher, fetched if need be, and loaded; it must be one that runs here."""
     section = recipe.ferment.teacher
+    if isinstance(section, ApiTeacher):
+        raise StillhouseError(
+            "this teacher is behind an endpoint and cannot be loaded here",
+            where="ferment.teacher.kind",
+            fix="use a local teacher for this",
+        )
     files = resolve(section.model, cache=cache, base=base)
     placement = place(section.device, section.precision)
     config = next((path for path in files.files if path.name == "config.json"), None)
     if config is not None and is_classifier(config.parent):
         return ClassifierTeacher.load(files, placement)
     return LocalTeacher.load(files, placement, cache=cache)
+
+
+def endpoint_of(section: ApiTeacher) -> Endpoint:
+    """The section's endpoint; raises :class:`StillhouseError` for an address that is none or holds a secret."""
+    return Endpoint(section.endpoint, section.model)
+
+
+def key_of(section: ApiTeacher) -> Key | None:
+    """The key, from the environment variable that the recipe names; raises when that is not set."""
+    if section.key is None:
+        return None
+    value = os.environ.get(section.key)  # noqa: TID251 - the recipe names the variable; a key has no place in a file
+    if not value:
+        raise StillhouseError(
+            f"the environment variable {section.key} is not set",
+            where="ferment.teacher.key",
+            fix=f"export {section.key}=… with the endpoint's key",
+        )
+    return Key(value)
+
+
+def new_client(section: ApiTeacher, checks: Checks) -> ApiClient:
+    """A client with the section's pace, prices and whole budget."""
+    pace, spending = section.pace, section.spending
+    prices = None
+    if spending.price_prompt is not None and spending.price_answer is not None:
+        prices = Prices(spending.price_prompt, spending.price_answer)
+    limits = Limits(
+        concurrency=pace.concurrency,
+        requests_per_minute=pace.requests_per_minute,
+        tokens_per_minute=pace.tokens_per_minute,
+        attempts=pace.attempts,
+        timeout=pace.timeout,
+    )
+    budget = Budget(spending.tokens, spending.money)
+    endpoint, key = endpoint_of(section), key_of(section)
+    return ApiClient(endpoint, key=key, limits=limits, budget=budget, prices=prices, checks=checks)
+
+
+def calls_of(section: ApiTeacher, prompt: Prompt, labels: Sequence[str], text: str) -> list[Call]:
+    """What is asked about one text: one call for each sample."""
+    words = tuple(prompt.words[label] for label in labels)
+    first_token = section.answer == "first-token"
+    ask: dict[str, Any] = {"messages": tuple(prompt.messages(text))}
+    if section.protocol == "completions":
+        ask = {"prompt": prompt.render(text)}
+    return [
+        Call(
+            **ask,
+            max_tokens=1 if first_token else section.max_tokens,
+            temperature=section.temperature,
+            top=20 if first_token else None,
+            labels=words if section.structured and not first_token else (),
+            sample=sample,
+        )
+        for sample in range(section.samples)
+    ]
+
+
+def question_of(section: ApiTeacher, prompt: Prompt, text: str) -> str:
+    """What goes out about one text, for people to read."""
+    if section.protocol == "completions":
+        return prompt.render(text)
+    return json.dumps(prompt.messages(text), ensure_ascii=False, indent=2)

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from stillhouse.addresses import Files, peek
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.recipe.model import Licensed, Recipe, Source
+from stillhouse.recipe.model import ApiTeacher, Licensed, LocalTeacher, Recipe, Source
 from stillhouse.rights import (
     BY_ROW,
     DISCLAIMER,
@@ -76,7 +77,8 @@ def view_rights(
         return peek(address, cache=cache, base=base) if address else None
 
     def subject(role: Role, name: str, address: str, section: Licensed) -> Subject:
-        files, text = here(address), here(section.license_file)
+        service = service_of(section) if isinstance(section, ApiTeacher) else None
+        files, text = None if service else here(address), here(section.license_file)
         found = [*license_texts(files), *(text.files if text else ())]
         if found:
             licenses[name] = found
@@ -88,12 +90,13 @@ def view_rights(
             address,
             table=table,
             files=files,
-            touches=_TOUCHES[role],
+            touches=("outputs",) if service else _TOUCHES[role],
             declared=section.license,
             license_file=text,
             owner=section.owner,
             attribution=section.attribution,
             rows=_rows_of(section, kept),
+            service=service,
         )
 
     licenses: dict[str, list[Path]] = {}
@@ -102,7 +105,7 @@ def view_rights(
     teacher, student = recipe.ferment.teacher, recipe.distill.student
     bases = [subject("base", "base", student.base, student)]
     others = [
-        subject("teacher", "teacher", teacher.model, teacher),
+        subject("teacher", "teacher", teacher_address(teacher), teacher),
         *(subject("data", source.name, source.data, source) for source in recipe.raw.sources),
     ]
     own_terms = [judge(one, use, table=table) for one in bases]
@@ -131,6 +134,16 @@ def row_judgement(source: Source, license_id: str | None, recipe: Recipe, table:
     claims = (Claim(license_id, "column of the source"),) if license_id else ()
     subject = Subject("data", source.name, source.data, _TOUCHES["data"], claims)
     return lift([judge(subject, use_of(recipe), table=table)], recipe.rights.statement)[0]
+
+
+def service_of(section: ApiTeacher) -> str:
+    """The service as the terms table names it: ``provider:model``, the endpoint's host where no provider is given."""
+    return f"{section.provider or urlsplit(section.endpoint).hostname}:{section.model}"
+
+
+def teacher_address(section: LocalTeacher | ApiTeacher) -> str:
+    """Where the teacher is, for reports: an address, or an endpoint with the model's name."""
+    return f"{section.endpoint} {section.model}" if isinstance(section, ApiTeacher) else section.model
 
 
 def terms_table(recipe: Recipe, *, cache: Path, base: Path) -> Table:

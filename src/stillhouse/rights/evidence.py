@@ -22,6 +22,7 @@ from stillhouse.rights.verdict import OWNED, Claim, Role, Subject
 
 _LICENSE_FILE = re.compile(r"(licen[cs]e|copying|terms)([._-].*)?(\.txt|\.md|\.rst)?$", re.I)
 _NO_LICENSE = re.compile(r"\.(py|json|yaml|yml|safetensors|gguf|bin|onnx)$", re.I)
+SELF = "self:"  # a server of one's own has no terms beside its model's
 _LONGEST_TEXT = 400_000  # bytes; no license is longer
 
 
@@ -38,11 +39,13 @@ def gather(
     owner: str | None = None,
     attribution: str | None = None,
     rows: tuple[Claim, ...] | None = None,
+    service: str | None = None,
 ) -> Subject:
     """The subject with every claim that can be found.
 
     files: what the address holds, or ``None`` when it is not here yet. declared, license_file, owner, attribution:
     what the recipe says. rows: the licenses that its rows state one by one; then nothing else speaks for them.
+    service: ``provider:model`` of something that is asked and never here; its name is all there is.
     """
     claims: list[Claim] = list(rows or ())
     if owner is not None:
@@ -54,11 +57,12 @@ def gather(
     found = _from_files(files, role, table) if files is not None and rows is None else []
     claims += found
     if role != "data" and not found:
-        claims += _from_names(_names_of(address), table)
+        claims += _from_names([service] if service else _names_of(address), table)
     identity = None
     if files is not None:
         identity = files.facts.get("commit") or files.facts.get("version") or files.digest[:16]
-    return Subject(role, name, address, touches, tuple(dict.fromkeys(claims)), files is not None, identity, attribution)
+    here = files is not None or service is not None
+    return Subject(role, name, address, touches, tuple(dict.fromkeys(claims)), here, identity, attribution)
 
 
 def by_name(name: str, *, table: Table, role: Role = "teacher", touches: tuple[Touch, ...] = ("outputs",)) -> Subject:
@@ -141,9 +145,15 @@ def _from_names(names: list[str], table: Table) -> list[Claim]:
         for family in table.by_name(name):
             claims += [Claim(terms, f"name {name}", note=family.note) for terms in family.terms]
             if family.also_model:
-                model = name.partition(":")[2]
-                claims += _from_names([model], table) or [Claim(model, "name of the model behind the host")]
+                claims += _of_hosted_model(name, table)
+        if name.startswith(SELF):
+            claims += _of_hosted_model(name, table)
     return claims
+
+
+def _of_hosted_model(name: str, table: Table) -> list[Claim]:
+    model = name.partition(":")[2]
+    return _from_names([model], table) or [Claim(model, "name of the model behind the endpoint")]
 
 
 def _names_of(address: str) -> list[str]:

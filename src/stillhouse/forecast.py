@@ -1,0 +1,170 @@
+"""What asking the teacher will take, predicted from a sample before anything is asked: tokens, bytes, seconds, money.
+
+print(forecast(recipe, base=Path("recipes")).lines())
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from stillhouse.addresses import peek
+from stillhouse.device import Placement, place
+from stillhouse.raw.stage import sample_rows
+from stillhouse.recipe.bind import prompt_of, question_of
+from stillhouse.recipe.model import ApiTeacher, Recipe
+from stillhouse.student import quiet
+from stillhouse.teachers import is_classifier
+from stillhouse.teachers.local import common_prefix, encode, load_tokenizer, model_folder
+
+_SAMPLE = 200
+_BYTES_PER_TOKEN = 4  # of English text in the vocabularies of common models
+_BYTES_PER_ANSWER = 190  # key, log-probabilities and checksum in the answer store, and the row of the signal
+# what share of a matrix product's speed whole forward passes reached: small batches, attention and the vocabulary's
+# head cost the rest (docs/measurements.md)
+_EFFICIENCY = (0.12, 0.6)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """tokens: in all, the shared prefix counted once. shared: tokens of that prefix. seconds: from, to. bytes: of
+    answers and signals. longest: the longest prompt of the sample. basis: what the seconds rest on."""
+
+    documents: int
+    tokens: int
+    shared: int
+    longest: int
+    seconds: tuple[float, float]
+    bytes: int
+    basis: str
+
+    def lines(self) -> list[str]:
+        """The forecast in plain words."""
+        low, high = (_duration(seconds) for seconds in self.seconds)
+        return [
+            f"teacher: {self.documents:,} documents, about {self.tokens:,} tokens after a shared beginning of "
+            f"{self.shared} (longest prompt seen: {self.longest})",
+            f"  about {low} to {high} ({self.basis}), {self.bytes / 1e6:.1f} MB of answers and signals",
+        ]
+
+
+@dataclass(frozen=True)
+class ApiForecast:
+    """The same of an endpoint, whose tokenizer is not known: tokens of prompts and answers are from bytes, four to a
+    token; an answer takes between its label alone and all it may. money: from, to; ``None`` without prices."""
+
+    calls: int
+    prompt_tokens: int
+    answer_tokens: tuple[int, int]
+    money: tuple[float, float] | None
+
+    def lines(self) -> list[str]:
+        """The forecast in plain words."""
+        low, high = self.answer_tokens
+        cost = (
+            f"{self.money[0]:,.2f} to {self.money[1]:,.2f} in the currency of your prices"
+            if self.money
+            else "no prices are given (`ferment.teacher.spending`)"
+        )
+        return [
+            f"teacher: {self.calls:,} calls, about {self.prompt_tokens:,} tokens of prompts and {low:,} to {high:,} of "
+            f"answers: {cost}",
+        ]
+
+
+def forecast(recipe: Recipe, *, base: Path) -> Forecast | ApiForecast | None:
+    """A forecast from up to 200 rows; ``None`` while the teacher or a source has still to be fetched."""
+    cache = Path(recipe.paths.cache)
+    section = recipe.ferment.teacher
+    if any(peek(one.data, cache=cache, base=base) is None for one in recipe.raw.sources):
+        return None
+    if isinstance(section, ApiTeacher):
+        return _of_endpoint(recipe, section, cache, base)
+    files = peek(section.model, cache=cache, base=base)
+    if files is None:
+        return None
+    tokenizer, folder = load_tokenizer(files, cache=cache), model_folder(files, cache)
+    prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
+    sample, total = sample_rows(recipe, cache=cache, base=base, count=_SAMPLE)
+    texts = [row.text for row in sample]
+    prompted = not is_classifier(folder)
+    rendered = [prompt.render(text, tokenizer) for text in texts] if prompted else texts
+    ids = [tuple(one) for one in encode(tokenizer, rendered)]
+    if not ids:
+        return None
+    shared = len(common_prefix(ids)) if prompted else 0
+    documents = _documents(recipe, total)
+    tokens = round(documents * mean(len(one) - shared for one in ids)) + shared
+    placement = place(section.device, section.precision)
+    body, head = _parameters(folder)
+    operations = 2.0 * (tokens * body + documents * head)
+    speed = _speed(placement)
+    return Forecast(
+        documents,
+        tokens,
+        shared,
+        max(map(len, ids)),
+        (operations / speed / _EFFICIENCY[1], operations / speed / _EFFICIENCY[0]),
+        documents * _BYTES_PER_ANSWER,
+        f"{body + head:,} parameters; {speed / 1e9:,.0f} GFLOP/s in {placement.dtype} measured here",
+    )
+
+
+def _documents(recipe: Recipe, rows: int) -> int:
+    split = recipe.raw.split
+    return min(rows, rows if split.train is None else split.test + split.validation + split.train)
+
+
+def _of_endpoint(recipe: Recipe, section: ApiTeacher, cache: Path, base: Path) -> ApiForecast | None:
+    sample, total = sample_rows(recipe, cache=cache, base=base, count=_SAMPLE)
+    if not sample:
+        return None
+    prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
+    calls = _documents(recipe, total) * section.samples
+    size = mean(len(question_of(section, prompt, row.text).encode("utf-8")) for row in sample)
+    prompts = round(calls * size / _BYTES_PER_TOKEN)
+    answers = (4 * calls, section.max_tokens * calls)
+    prices = (section.spending.price_prompt, section.spending.price_answer)
+    money = None
+    if prices[0] is not None and prices[1] is not None:
+        low, high = ((prompts * prices[0] + tokens * prices[1]) / 1e6 for tokens in answers)
+        money = (low, high)
+    return ApiForecast(calls, prompts, answers, money)
+
+
+def _parameters(folder: Path) -> tuple[int, int]:
+    """Parameters that every token passes, and those of the head that every document passes once."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    with quiet(), torch.device("meta"):
+        model = AutoModel.from_config(AutoConfig.from_pretrained(folder))
+    embeddings = model.get_input_embeddings().weight.numel()
+    return sum(one.numel() for one in model.parameters()) - embeddings, embeddings
+
+
+def _speed(placement: Placement) -> float:
+    """Floating-point operations a second of a matrix product like those of a forward pass, measured for a moment."""
+    import torch
+
+    rows, width = 512, 1024
+    dtype = getattr(torch, placement.dtype)
+    a = torch.ones(rows, width, dtype=dtype, device=placement.device)
+    b = torch.ones(width, width, dtype=dtype, device=placement.device)
+    done, start = 0, 0.0
+    for round_ in range(60):
+        if round_ == 10:  # the first rounds warm up
+            start = time.perf_counter()
+        (a @ b).sum().item()
+        done += round_ >= 10
+        if done and time.perf_counter() - start > 0.3:
+            break
+    return 2.0 * rows * width * width * done / max(time.perf_counter() - start, 1e-9)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
