@@ -140,6 +140,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
 API_FIELDS = {field for field in TABLE if field.startswith("ferment.teacher.")} - {
     f"ferment.teacher.{key}"
     for key in (
+        "kind",
         "model",
         "license",
         "license_file",
