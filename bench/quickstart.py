@@ -59,7 +59,7 @@ def _fetch(work: Path) -> None:
         "from stillhouse.recipe.bind import load_teacher;"
         f"recipe = load_recipe(Path({str(RECIPE)!r})); base = Path('.'); cache = Path({str(_cache())!r});"
         "[resolve(a, cache=cache, base=base) for a in (recipe.raw.sources[0].data, recipe.distill.student.base)];"
-        "load_teacher(recipe, cache=cache, base=base)"
+        "load_teacher(recipe.ferment.teacher, cache=cache, base=base)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=work, check=True)
 
@@ -103,7 +103,7 @@ def _peak_gib(usage: resource.struct_rusage) -> float:
 
 
 def _timed_figures(run: Runs, *, quick: bool) -> list[Figure]:
-    ferment = run["sealed"]["ferment"]
+    (ferment,) = run["sealed"]["ferment"]["teachers"]
     asked, per_s = ferment["new_answers"], ferment["new_answers"] / ferment["asking_seconds"]
     steps = {step: entry["seconds"] for step, entry in run["sealed"].items()}
     return [
@@ -131,7 +131,7 @@ from stillhouse.teachers.local import model_folder
 from transformers import AutoModelForCausalLM
 import numpy as np
 recipe = load_recipe(Path({str(RECIPE)!r}))
-teacher = load_teacher(recipe, cache=Path({str(_cache())!r}), base=Path("."))
+teacher = load_teacher(recipe.ferment.teacher, cache=Path({str(_cache())!r}), base=Path("."))
 prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
 answers = [prompt.answer_for(label) for label in recipe.labels]
 texts = read(Path({str(run["folder"])!r}) / "1-raw", "test")["text"].to_pylist()

@@ -115,7 +115,7 @@ def test_it_teaches_a_student_and_is_asked_once(world: World, workdir: Path, ora
     assert summary["teacher"]["accuracy"] > 0.9
     assert summary["speed"]["teacher_per_s"] is None and summary["size"]["teacher_bytes"] is None
     signal = ClassProbs.read(finished.folder / "2-ferment")
-    assert signal.header["address"] == f"{oracle.url} oracle-1" and len(signal.ids) == 120
+    assert signal.header["teachers"][0]["address"] == f"{oracle.url} oracle-1" and len(signal.ids) == 120
     # another run over the same texts pays nothing
     again = run(parse_recipe({**mapping_of(world, oracle, key="ORACLE_KEY"), "name": "again"}), base=world.folder)
     assert len(oracle.asked) == 120
@@ -165,7 +165,8 @@ def test_what_may_be_missing_is_listed_with_its_reason(world: World, workdir: Pa
     assert len(failures) == 120 - asked and all(row["reason"].startswith("budget") for row in failures)
     sealed = [e for e in Ledger(finished.folder / "ledger.jsonl", "t").entries() if e["event"] == "step-sealed"][-1]
     assert sealed["rows"] == {"rows_in": 120, "kept": asked, "cut": 0, "failed": 120 - asked}
-    assert sealed["bill"]["answers"] == asked and sealed["failed_calls"] == {"budget": 120 - asked}
+    (teacher,) = sealed["teachers"]
+    assert teacher["bill"]["answers"] == asked and teacher["failed_calls"] == {"budget": 120 - asked}
 
 
 @pytest.mark.parametrize("command", ["check", "run", "preview"])

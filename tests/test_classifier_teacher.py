@@ -15,8 +15,10 @@ from stillhouse.execute import Finished, run
 from stillhouse.preview import preview
 from stillhouse.prompts import Prompt
 from stillhouse.recipe import parse_recipe
+from stillhouse.signals import ClassProbs
 from stillhouse.student import load_classifier, predict_proba, save_student
 from stillhouse.teachers import ClassifierTeacher, is_classifier, score_texts
+from stillhouse.use import Tasting
 from tiny_world import World
 
 
@@ -84,3 +86,37 @@ def test_a_classifier_teaches_a_student_end_to_end(taught: Finished, world: Worl
     assert summary["teacher"]["accuracy"] == taught.evaluation["summary"]["student"]["accuracy"]
     assert summary["exported"]["accuracy"] > 0.8
     assert [row.teacher_answers for row in preview(parse_recipe(mapping), base=world.folder, rows=1)] == [{}]
+
+
+def test_several_teachers_are_heard_and_averaged(taught: Finished, world: World, workdir: Path) -> None:
+    mapping = world.mapping()
+    student = taught.folder / "3-distill" / "student"
+    mapping["ferment"]["teacher"]["name"] = "llama"
+    mapping["ferment"]["others"] = [
+        {"kind": "local", "name": "classifier", "model": str(student), "owner": "these tests", "batch_tokens": 64}
+    ]
+    finished = run(parse_recipe(mapping), base=world.folder)
+    folder = finished.folder / "2-ferment"
+    both = ClassProbs.read(folder)
+    alone = [ClassProbs.read(folder, name) for name in ("llama", "classifier")]
+    ids = list(both.ids)
+    mean = np.mean([one.probabilities_for(ids) for one in alone], axis=0)
+    assert both.probs == pytest.approx(mean) and both.probs.sum(axis=1) == pytest.approx(1.0)
+    assert set(both.teachers) == {"llama+classifier"} and set(alone[0].teachers) == {"llama"}
+    label = finished.label
+    assert [one["name"] for one in label["teachers"]] == ["llama", "classifier"]
+    assert {("teacher", "llama"), ("teacher", "classifier")} <= {
+        (row["role"], row["name"]) for row in label["rights"]["subjects"]
+    }
+    assert finished.evaluation["summary"]["size"]["teacher_bytes"] > sum(
+        path.stat().st_size for path in student.iterdir() if path.suffix == ".safetensors"
+    )
+    said = Tasting.open(finished.folder).ask("warm fine day")
+    assert set(said) == {"teacher", "student"} and said["teacher"][0] == "good"
+
+
+def test_teachers_need_names_of_their_own(world: World) -> None:
+    mapping = world.mapping()
+    mapping["ferment"]["others"] = [mapping["ferment"]["teacher"]]
+    with pytest.raises(StillhouseError, match="need a `name` each"):
+        parse_recipe(mapping)

@@ -60,6 +60,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "raw.split.validation": (30, "raw"),
     "raw.split.train": (150, "raw"),
     "ferment.teacher.kind": ("API", "ferment"),
+    "ferment.teacher.name": ("first", "ferment"),
     "ferment.teacher.model": ("OTHER MODEL", "ferment"),
     "ferment.teacher.license": ("Apache-2.0", "finish"),
     "ferment.teacher.license_file": ("A FILE", "finish"),
@@ -137,10 +138,17 @@ TABLE: dict[str, tuple[object, str | None]] = {
 }
 
 
+# a further teacher's fields do what the first one's do
+TABLE |= {
+    field.replace("ferment.teacher.", "ferment.others.*."): row
+    for field, row in TABLE.items()
+    if field.startswith("ferment.teacher.")
+}
 API_FIELDS = {field for field in TABLE if field.startswith("ferment.teacher.")} - {
     f"ferment.teacher.{key}"
     for key in (
         "kind",
+        "name",
         "model",
         "license",
         "license_file",
@@ -170,8 +178,12 @@ def starting_point(world: World, field: str) -> dict[str, object]:
     mapping["ferment"]["calibration"] = {"kind": "matched", "prior": {"good": 0.5, "bad": 0.5}}
     if field in {f"distill.student.{key}" for key in ("layers", "hidden_size", "heads", "intermediate_size")}:
         mapping["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}
-    if field in API_FIELDS:
-        mapping["ferment"]["teacher"] = {
+    first = field.replace("ferment.others.*.", "ferment.teacher.")
+    if first != field:
+        mapping["ferment"]["others"] = [{**mapping["ferment"]["teacher"], "name": "second"}]
+    if first in API_FIELDS:
+        teacher = {
+            "name": "second",
             "kind": "api",
             "endpoint": "http://127.0.0.1:1/v1",
             "model": "m",
@@ -180,6 +192,7 @@ def starting_point(world: World, field: str) -> dict[str, object]:
             "temperature": 0.9 if field.endswith("samples") else 0.0,
             "spending": {"price_prompt": 1.0, "price_answer": 1.0},
         }
+        mapping["ferment"] |= {"teacher": teacher} if first == field else {"others": [teacher]}
     return mapping
 
 
@@ -199,8 +212,8 @@ def test_a_field_reruns_the_stage_that_the_table_says(world: World, workdir: Pat
         shutil.copytree(world.teacher, value)
         (Path(value) / "more.txt").write_text("another file")
     if value == "API":
-        teacher = {"kind": "api", "endpoint": "http://127.0.0.1:1/v1", "model": "m", "owner": "me"}
-        after["ferment"]["teacher"] = teacher  # type: ignore[index]
+        teacher = {"kind": "api", "name": "x", "endpoint": "http://127.0.0.1:1/v1", "model": "m", "owner": "me"}
+        after["ferment"] |= {"others": [teacher]} if "others" in field else {"teacher": teacher}  # type: ignore[operator]
     elif value == "SECTION":
         after["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}  # type: ignore[index]
     else:

@@ -88,8 +88,8 @@ def test_the_forecast_counts_what_the_run_will_ask(world: World, workdir: Path) 
     sealed = [e for e in Ledger(finished.folder / "ledger.jsonl", "t").entries() if e["event"] == "step-sealed"]
     ferment = next(entry for entry in sealed if entry["step"] == "ferment")
     asked = read_sealed(finished.folder, "2-ferment")
-    assert asked is not None and expected.shared == asked.summary["prefix_tokens"]
-    assert expected.tokens == pytest.approx(ferment["new_tokens"], rel=0.1)
+    assert asked is not None and expected.shared == asked.summary["teachers"][0]["prefix_tokens"]
+    assert expected.tokens == pytest.approx(ferment["teachers"][0]["new_tokens"], rel=0.1)
     assert 0 < expected.seconds[0] < expected.seconds[1] and expected.bytes > 0
     outcome = CliRunner().invoke(app, ["check", str(save(world.mapping(), workdir)), "--set", "name=other"])
     assert "tokens after a shared beginning of" in outcome.output
@@ -127,7 +127,8 @@ def test_a_trial_says_what_the_run_will_say_and_is_not_paid_twice(world: World, 
     assert len(outcome.mistakes) == 60 - round(60 * outcome.accuracy.value)
     assert int(outcome.table.sum()) == 60
     sealed = [e for e in Ledger(finished.folder / "ledger.jsonl", "t").entries() if e["event"] == "step-sealed"]
-    assert next(entry for entry in sealed if entry["step"] == "ferment")["known_answers"] == 60
+    ferment = next(entry for entry in sealed if entry["step"] == "ferment")
+    assert ferment["teachers"][0]["known_answers"] == 60
     with AnswerStore(Path(recipe.paths.answers)) as store:
         assert store.most_often_paid() == 1
     assert apply_bias(signal.log_probs, np.zeros(2)).shape == signal.probs.shape

@@ -119,7 +119,7 @@ def show_label(label: dict[str, Any]) -> None:
     table.add_column("", style="bold")
     table.add_column("", overflow="fold")
     rows = [
-        ("teacher", f"{label['teacher']['address']} ({label['teacher']['precision']})"),
+        *((one["name"], f"{one['address']} ({one['precision']})") for one in label["teachers"]),
         (
             "accuracy",
             f"teacher {strength['teacher']['accuracy']:.3f} · student {strength['student']['accuracy']:.3f} · "

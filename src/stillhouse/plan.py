@@ -18,7 +18,7 @@ from stillhouse.errors import Problem, StillhouseError
 from stillhouse.ferment.stage import check_teacher
 from stillhouse.raw.stage import check_sources
 from stillhouse.recipe.fields import STEPS, Step, values
-from stillhouse.recipe.model import ApiTeacher, Recipe
+from stillhouse.recipe.model import ApiTeacher, LocalTeacher, Recipe
 from stillhouse.recipe.rights import RightsView, view_rights
 from stillhouse.rights import DISCLAIMER, Judgement, Verdict
 from stillhouse.store import Manifest, digest_of, flatten, package_version, read_sealed
@@ -150,7 +150,8 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
         else:
             found |= flatten(value, path)
     if step == "ferment":
-        found["ferment.teacher.precision chosen"] = _chosen_precision(recipe)
+        for teacher in recipe.ferment.teachers:
+            found[f"precision chosen for {teacher.name}"] = _chosen_precision(teacher)
     return found
 
 
@@ -169,9 +170,8 @@ def _rights_ingredients(
     return found
 
 
-def _chosen_precision(recipe: Recipe) -> str:
+def _chosen_precision(section: LocalTeacher | ApiTeacher) -> str:
     """`auto` resolves to what this machine has, and that changes the answers."""
-    section = recipe.ferment.teacher
     if isinstance(section, ApiTeacher):
         return "the endpoint's"
     if section.precision != "auto":

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from stillhouse.errors import StillhouseError
 
 SCHEMA_VERSION = 2
-_FILE = Path("signals") / "class_probs.parquet"
 _HEADER = b"stillhouse.signal"
 
 Floats = npt.NDArray[np.float64]
@@ -35,8 +34,9 @@ class ClassProbs:
 
     ids: N document ids. asked: N hashes of all that changed the answer. labels: K names, in column order.
     log_probs: (N, K) raw log-probabilities of the label words. probs: (N, K) calibrated, rows sum to one.
-    header: teacher, prompt and calibration, as written by stage 2. teacher: its name in the ledger's rights, a
-    column of the file, so that each row leads to the verdict it was made under.
+    header: teachers, prompt and calibration, as written by stage 2. teachers: N names as in the ledger's rights, joined
+    by ``+`` where several answered, so that each row leads to the verdicts it was made under. name: of one teacher's
+    own answers beside the signal that is taught.
     """
 
     ids: tuple[str, ...]
@@ -45,28 +45,29 @@ class ClassProbs:
     log_probs: Floats
     probs: Floats
     header: Mapping[str, Any]
-    teacher: str = "teacher"
+    teachers: tuple[str, ...]
+    name: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Write ``signals/class_probs.parquet`` below ``folder``, rows in id order."""
+        """Write ``signals/class_probs.parquet`` (or ``class_probs-<name>.parquet``) below ``folder``, in id order."""
         order = sorted(range(len(self.ids)), key=lambda row: self.ids[row])
         header = {"schema": SCHEMA_VERSION, "kind": "ClassProbs", "labels": list(self.labels), **self.header}
         columns = {
             "id": pa.array([self.ids[row] for row in order], pa.string()),
             "asked": pa.array([self.asked[row] for row in order], pa.string()),
-            "teacher": pa.array([self.teacher] * len(order)).dictionary_encode(),
+            "teacher": pa.array([self.teachers[row] for row in order], pa.string()).dictionary_encode(),
             "log_probs": _lists(self.log_probs[order], len(self.labels)),
             "probs": _lists(self.probs[order], len(self.labels)),
         }
         table = pa.table(columns).replace_schema_metadata({_HEADER: json.dumps(header, sort_keys=True)})
-        path = folder / _FILE
+        path = _path(folder, self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path)
 
     @classmethod
-    def read(cls, folder: Path) -> ClassProbs:
+    def read(cls, folder: Path, name: str | None = None) -> ClassProbs:
         """Read what :meth:`write` wrote; another kind or schema is refused, never guessed."""
-        path = folder / _FILE
+        path = _path(folder, name)
         table = pq.read_table(path)
         header = json.loads((table.schema.metadata or {}).get(_HEADER, b"{}"))
         if header.get("schema") != SCHEMA_VERSION or header.get("kind") != "ClassProbs":
@@ -83,7 +84,8 @@ class ClassProbs:
             log_probs=_matrix(table["log_probs"], len(labels)),
             probs=_matrix(table["probs"], len(labels)),
             header=header,
-            teacher=table["teacher"][0].as_py() if len(table) else "teacher",
+            teachers=tuple(table["teacher"].to_pylist()),
+            name=name,
         )
 
     def rows_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -93,7 +95,7 @@ class ClassProbs:
         if missing:
             raise StillhouseError(
                 f"{len(missing)} documents have no teacher signal, the first is {missing[0]}",
-                where=str(_FILE),
+                where=str(_path(Path(), self.name)),
                 fix="run stage 2 again",
             )
         return np.array([place[identifier] for identifier in ids], dtype=np.int64)
@@ -101,6 +103,10 @@ class ClassProbs:
     def probabilities_for(self, ids: Sequence[str]) -> Floats:
         """Calibrated probabilities (N, K) in the order of ``ids``."""
         return self.probs[self.rows_of(ids)]
+
+
+def _path(folder: Path, name: str | None) -> Path:
+    return folder / "signals" / ("class_probs.parquet" if name is None else f"class_probs-{name}.parquet")
 
 
 def _lists(values: Floats, width: int) -> pa.Array:

@@ -24,6 +24,7 @@ from stillhouse import documents
 from stillhouse.answers import AnswerStore
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import run
+from stillhouse.ferment.asking import Asker
 from stillhouse.ferment.calibration import apply_bias
 from stillhouse.ferment.stage import ask_teacher, bias_for, open_asker
 from stillhouse.plan import make_plan
@@ -99,28 +100,27 @@ def hold_trial(
     make_plan(recipe, base=base).raise_problems()
     texts = [one.text for one in gold]
     wanted = np.array([recipe.labels.index(one.label) for one in gold])
-    asker = open_asker(recipe, cache=Path(recipe.paths.cache), base=base)
+    cache = Path(recipe.paths.cache)
+    askers = [open_asker(section, cache=cache, base=base) for section in recipe.ferment.teachers]
     outcomes: list[Outcome] = []
     first: npt.NDArray[np.bool_] | None = None
     with AnswerStore(Path(recipe.paths.answers)) as store:
         for name, variant in [("the recipe's prompt", recipe), *variants]:
-            captured, content_free = ask_teacher(variant, asker, texts, store, progress or _silent)
-            answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
+            raw, probs = _ask_all(variant, askers, texts, store, progress or _silent)
+            answered = np.asarray(np.isfinite(probs).all(axis=1))
             if not answered.any():
                 raise StillhouseError(
-                    f"the teacher answered none of the {len(gold)} rows: {captured.failures[0].reason}",
+                    f"the teacher answered none of the {len(gold)} rows",
                     where=f"trial, {name}",
-                    fix="check the prompt's length and the teacher's files",
+                    fix="check the prompt's length, and the teacher's files or endpoint",
                 )
-            log_probs = captured.log_probs[answered]
-            bias = bias_for(variant.ferment.calibration, variant.labels, log_probs, content_free)
-            probs = apply_bias(log_probs, bias)
+            raw, probs = raw[answered], probs[answered]
             right = np.zeros(len(gold), dtype=bool)
             right[answered] = probs.argmax(axis=1) == wanted[answered]
             against = None if first is None else mcnemar_exact(right, first)
             first = right if first is None else first
             kept = [one for one, ok in zip(gold, answered, strict=True) if ok]
-            outcomes.append(_outcome(name, kept, recipe.labels, log_probs, probs, len(gold), against))
+            outcomes.append(_outcome(name, kept, recipe.labels, raw, probs, len(gold), against))
     return outcomes
 
 
@@ -204,11 +204,36 @@ def _silent(what: str, done: int, total: int) -> None:
     pass
 
 
+def _ask_all(
+    recipe: Recipe, askers: list[Asker], texts: list[str], store: AnswerStore, progress: Progress
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Probabilities (N, K) before and after calibration, the mean of those teachers that answered; NaN where none."""
+    raw: list[npt.NDArray[np.float64]] = []
+    calibrated: list[npt.NDArray[np.float64]] = []
+    for asker in askers:
+        captured, content_free = ask_teacher(recipe, asker, texts, store, progress)
+        answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
+        for found, kind in ((raw, None), (calibrated, recipe.ferment.calibration)):
+            probs = np.full(captured.log_probs.shape, np.nan)
+            bias = np.zeros(len(recipe.labels))
+            if kind is not None and answered.any():
+                bias = bias_for(kind, recipe.labels, captured.log_probs[answered], content_free)
+            probs[answered] = apply_bias(captured.log_probs[answered], bias)
+            found.append(probs)
+    return _mean(raw), _mean(calibrated)
+
+
+def _mean(found: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    stacked = np.stack(found)
+    counts = np.isfinite(stacked).sum(axis=0)
+    return np.asarray(np.where(counts, np.nansum(stacked, axis=0) / np.maximum(counts, 1), np.nan), dtype=np.float64)
+
+
 def _outcome(
     name: str,
     gold: list[Gold],
     labels: tuple[str, ...],
-    log_probs: npt.NDArray[np.float64],
+    raw: npt.NDArray[np.float64],
     probs: npt.NDArray[np.float64],
     asked: int,
     against: McNemar | None,
@@ -222,7 +247,7 @@ def _outcome(
         len(gold),
         asked - len(gold),
         proportion(said == wanted),
-        float((log_probs.argmax(axis=1) == wanted).mean()),
+        float((raw.argmax(axis=1) == wanted).mean()),
         macro_f1(table),
         calibration_error(probs, wanted),
         table,

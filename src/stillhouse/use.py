@@ -15,16 +15,16 @@ from typing import TextIO
 
 import yaml
 
+from stillhouse.answers import AnswerStore
 from stillhouse.errors import StillhouseError
+from stillhouse.ferment.asking import Asker
 from stillhouse.ferment.calibration import apply_bias
+from stillhouse.ferment.stage import ask_teacher, open_asker
 from stillhouse.finish.bottle import Bottle, verify_bottle
-from stillhouse.prompts import Prompt
 from stillhouse.raw.sources import Row, read
-from stillhouse.recipe import parse_recipe
-from stillhouse.recipe.bind import load_teacher, prompt_of
+from stillhouse.recipe import Recipe, parse_recipe
 from stillhouse.signals import ClassProbs
 from stillhouse.store import read_sealed
-from stillhouse.teachers import Teacher, score_texts
 from stillhouse.workplace import FOLDERS, Progress
 
 __all__ = ["Bottle", "Labelled", "Tasting", "open_bottle", "predict_file", "taste", "verify_bottle"]
@@ -108,10 +108,10 @@ def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str,
 
 @dataclass(frozen=True)
 class Tasting:
-    """A finished run's teacher and student, ready to be asked the same thing."""
+    """A finished run's teachers and student, ready to be asked the same thing."""
 
-    teacher: Teacher
-    prompt: Prompt
+    recipe: Recipe
+    askers: tuple[Asker, ...]
     signal: ClassProbs
     bottle: Bottle
 
@@ -126,23 +126,31 @@ class Tasting:
                 fix="run its recipe with `stillhouse run` first",
             )
         recipe = parse_recipe(yaml.safe_load(lock.read_text("utf-8")), file=str(lock))
-        base = Path((run_folder / "recipe.base").read_text("utf-8"))
+        base, cache = Path((run_folder / "recipe.base").read_text("utf-8")), Path(recipe.paths.cache)
         return cls(
-            load_teacher(recipe, cache=Path(recipe.paths.cache), base=base),
-            prompt_of(recipe.ferment.prompt, recipe.labels),
+            recipe,
+            tuple(open_asker(section, cache=cache, base=base) for section in recipe.ferment.teachers),
             ClassProbs.read(run_folder / FOLDERS["ferment"]),
             open_bottle(run_folder / FOLDERS["finish"] / "bottle"),
         )
 
     def ask(self, text: str) -> dict[str, tuple[str, float]]:
-        """The calibrated answer of the teacher and the answer of the shipped student: label and probability."""
+        """The calibrated answer of the teachers and the answer of the shipped student: label and probability.
+
+        What the teachers say is kept in the answer store, like any answer.
+        """
         import numpy as np
 
-        labels = self.signal.labels
-        scores = score_texts(self.teacher, self.prompt, labels, [text], batch_tokens=1)
-        if np.isnan(scores).any():
-            raise StillhouseError("the text is too long for the teacher", where="the text", fix="type a shorter one")
-        probs = apply_bias(scores, np.array(self.signal.header["bias"]))[0]
+        labels, found = self.signal.labels, []
+        with AnswerStore(Path(self.recipe.paths.answers)) as store:
+            for asker, header in zip(self.askers, self.signal.header["teachers"], strict=True):
+                captured, _ = ask_teacher(self.recipe, asker, [text], store, lambda what, done, total: None)
+                if captured.failures:
+                    raise StillhouseError(
+                        captured.failures[0].reason, where="the text", fix="type another one, or a shorter one"
+                    )
+                found.append(apply_bias(captured.log_probs, np.array(header["bias"]))[0])
+        probs = np.mean(found, axis=0)
         best = int(probs.argmax())
         return {"teacher": (labels[best], float(probs[best])), "student": self.bottle.predict([text])[0]}
 

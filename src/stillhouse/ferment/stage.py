@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,14 @@ from stillhouse.ferment.asking import Asker, LocalAsker
 from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured
 from stillhouse.recipe.bind import calls_of, endpoint_of, key_of, load_teacher, new_client, prompt_of
-from stillhouse.recipe.model import ApiTeacher, Calibration, Recipe
+from stillhouse.recipe.model import ApiTeacher, Calibration, LocalTeacher, Recipe
 from stillhouse.recipe.rights import teacher_address
 from stillhouse.signals import ClassProbs
-from stillhouse.store import reached
+from stillhouse.store import digest_of, reached
 from stillhouse.teachers import check_files
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("torch", "transformers", "numpy", "pyarrow")
 
 
@@ -43,66 +44,162 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     ids = [identifier for _, table in tables for identifier in table["id"].to_pylist()]
     texts = [text for _, table in tables for text in table["text"].to_pylist()]
     splits = np.array([split for split, table in tables for _ in range(len(table))])
-    asker = open_asker(recipe, cache=places.cache, base=places.base)
+    train = splits == "train"
+    unseen = splits != "test"  # the test texts take no part in choosing a bias
+    voices: list[_Voice] = []
     with AnswerStore(places.answers) as store:
-        started = time.monotonic()
-        captured, content_free = ask_teacher(recipe, asker, texts, store, progress)
-        asking_seconds = time.monotonic() - started
-    _refuse_missing(recipe, captured, len(ids))
-    answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
-    if not answered[splits == "train"].any():
-        first = captured.failures[0].reason if captured.failures else "there are no training documents"
+        for section in recipe.ferment.teachers:
+            asker = open_asker(section, cache=places.cache, base=places.base)
+            voices.append(_listen(recipe, section, asker, texts, unseen, store, progress))
+    signal, failures = _agree(recipe, voices, ids)
+    if not {identifier for identifier, ok in zip(ids, train, strict=True) if ok} & set(signal.ids):
+        first = failures[0]["reason"] if failures else "there are no training documents"
         raise StillhouseError(
             f"the teacher answered about none of the training documents; the first reason: {first}",
             where="ferment",
             fix="see failures.parquet's reasons; check the teacher's files and the prompt's length",
         )
-    unseen = answered & (splits != "test")  # the test texts take no part in choosing the bias
-    bias = bias_for(recipe.ferment.calibration, recipe.labels, captured.log_probs[unseen], content_free)
-    signal = ClassProbs(
-        ids=tuple(identifier for identifier, ok in zip(ids, answered, strict=True) if ok),
-        asked=tuple(key for key, ok in zip(captured.asked, answered, strict=True) if ok),
-        labels=recipe.labels,
-        log_probs=captured.log_probs[answered],
-        probs=apply_bias(captured.log_probs[answered], bias),
-        header={
-            "teacher": asker.identity(),
-            "address": teacher_address(recipe.ferment.teacher),
-            "prompt": prompt_of(recipe.ferment.prompt, recipe.labels).identity(),
-            "calibration": recipe.ferment.calibration.kind,
-            "bias": bias.tolist(),
-        },
-    )
     signal.write(places.draft)
-    _write_failures(places.draft, captured, ids)
+    if len(voices) > 1:
+        for voice in voices:
+            _alone(recipe, voice, ids, voice.section.name).write(places.draft)
+    _write_failures(places.draft, failures)
     reached("signals-written")
-    balance = Balance(len(ids), int(answered.sum()), 0, len(captured.failures)).check("2-ferment")
+    balance = Balance(len(ids), len(signal.ids), 0, len(ids) - len(signal.ids)).check("2-ferment")
     shares = signal.probs.mean(axis=0)
     summary = {
         **asdict(balance),
-        "precision": asker.precision,
-        "prefix_tokens": captured.prefix_tokens,
-        "bias": dict(zip(recipe.labels, bias.round(6).tolist(), strict=True)),
+        "teachers": [voice.summary(recipe.labels) for voice in voices],
         "mean_probability": dict(zip(recipe.labels, shares.round(6).tolist(), strict=True)),
     }
+    return StageResult(summary, {"teachers": [voice.facts for voice in voices]})
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """What one teacher said: log_probs and calibrated probs (N, K), NaN where it gave no usable answer."""
+
+    section: LocalTeacher | ApiTeacher
+    identity: dict[str, Any]
+    precision: str
+    captured: Captured
+    bias: npt.NDArray[np.float64]
+    probs: npt.NDArray[np.float64]
+    facts: dict[str, Any]
+
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """(N,) where there is an answer."""
+        return np.asarray(np.isfinite(self.captured.log_probs).all(axis=1))
+
+    def summary(self, labels: tuple[str, ...]) -> dict[str, Any]:
+        """For the manifest: the same on every run."""
+        return {
+            "name": self.section.name,
+            "precision": self.precision,
+            "answered": int(self.answered.sum()),
+            "prefix_tokens": self.captured.prefix_tokens,
+            "bias": dict(zip(labels, self.bias.round(6).tolist(), strict=True)),
+        }
+
+    def header(self) -> dict[str, Any]:
+        """For the signal: who it was, and how it was calibrated."""
+        return {
+            "name": self.section.name,
+            "identity": self.identity,
+            "address": teacher_address(self.section),
+            "bias": self.bias.tolist(),
+        }
+
+
+def _listen(
+    recipe: Recipe,
+    section: LocalTeacher | ApiTeacher,
+    asker: Asker,
+    texts: list[str],
+    unseen: npt.NDArray[np.bool_],
+    store: AnswerStore,
+    progress: Progress,
+) -> _Voice:
+    started = time.monotonic()
+    captured, content_free = ask_teacher(recipe, asker, texts, store, progress)
+    seconds = time.monotonic() - started
+    _refuse_missing(recipe, section.name, captured, len(texts))
+    answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
+    probs = np.full(captured.log_probs.shape, np.nan)
+    bias = np.zeros(len(recipe.labels))
+    if (answered & unseen).any():
+        bias = bias_for(recipe.ferment.calibration, recipe.labels, captured.log_probs[answered & unseen], content_free)
+        probs[answered] = apply_bias(captured.log_probs[answered], bias)
     facts = {
+        "name": section.name,
         "precision_reason": asker.reason,
         "new_answers": captured.new_answers,
-        "known_answers": len(ids) - captured.new_answers - len(captured.failures),
+        "known_answers": len(texts) - captured.new_answers - len(captured.failures),
         "new_tokens": captured.new_tokens,
-        "asking_seconds": round(asking_seconds, 3),
+        "asking_seconds": round(seconds, 3),
         **captured.facts,
     }
-    return StageResult(summary, facts)
+    return _Voice(section, asker.identity(), asker.precision, captured, bias, probs, facts)
 
 
-def _refuse_missing(recipe: Recipe, captured: Captured, asked: int) -> None:
+def _agree(recipe: Recipe, voices: list[_Voice], ids: list[str]) -> tuple[ClassProbs, list[dict[str, str]]]:
+    """The signal that is taught: the mean of the calibrated probabilities of those who answered. And the failures."""
+    if len(voices) == 1:
+        signal = _alone(recipe, voices[0], ids, None)
+    else:
+        answered = np.stack([voice.answered for voice in voices])  # (T, N)
+        kept = answered.any(axis=0)
+        probs = np.nanmean(np.stack([voice.probs for voice in voices])[:, kept], axis=0)
+        names = np.array([voice.section.name for voice in voices])
+        rows = np.flatnonzero(kept)
+        signal = ClassProbs(
+            ids=tuple(ids[row] for row in rows),
+            asked=tuple(digest_of([v.captured.asked[row] for v in voices if v.answered[row]]) for row in rows),
+            labels=recipe.labels,
+            log_probs=np.log(probs),
+            probs=probs,
+            header=_header(recipe, voices),
+            teachers=tuple("+".join(names[answered[:, row]]) for row in rows),
+        )
+    failures = [
+        {"id": ids[failure.row], "teacher": voice.section.name, "reason": failure.reason, "raw": failure.raw}
+        for voice in voices
+        for failure in voice.captured.failures
+    ]
+    return signal, failures
+
+
+def _alone(recipe: Recipe, voice: _Voice, ids: list[str], name: str | None) -> ClassProbs:
+    """One teacher's own signal, under a name of its own where there are several."""
+    rows = np.flatnonzero(voice.answered)
+    return ClassProbs(
+        ids=tuple(ids[row] for row in rows),
+        asked=tuple(voice.captured.asked[row] for row in rows),
+        labels=recipe.labels,
+        log_probs=voice.captured.log_probs[rows],
+        probs=voice.probs[rows],
+        header=_header(recipe, [voice]),
+        teachers=(voice.section.name,) * len(rows),
+        name=name,
+    )
+
+
+def _header(recipe: Recipe, voices: list[_Voice]) -> dict[str, Any]:
+    return {
+        "teachers": [voice.header() for voice in voices],
+        "prompt": prompt_of(recipe.ferment.prompt, recipe.labels).identity(),
+        "calibration": recipe.ferment.calibration.kind,
+    }
+
+
+def _refuse_missing(recipe: Recipe, name: str, captured: Captured, asked: int) -> None:
     """Leave the stage open where too many answers may still come: what came is in the answer store."""
     lost = [failure for failure in captured.failures if failure.lost]
     if len(lost) > recipe.ferment.missing * asked:
         reasons = Counter(failure.reason.partition(":")[0] for failure in lost)
         raise StillhouseError(
-            f"{len(lost)} of {asked} documents are still without an answer ("
+            f"{len(lost)} of {asked} documents are still without an answer of {name} ("
             + ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
             + f"); the first: {lost[0].reason}",
             where="ferment",
@@ -113,26 +210,24 @@ def _refuse_missing(recipe: Recipe, captured: Captured, asked: int) -> None:
 
 def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
     """What can be said of the teacher before any work: of its files, if they are already here, or of its endpoint."""
-    section = recipe.ferment.teacher
-    try:
-        if isinstance(section, ApiTeacher):
-            key_of(section)
-            endpoint_of(section)
-            return []
-        files = peek(section.model, cache=cache, base=base)
-        if files is not None:
-            check_files(files)
-    except StillhouseError as error:
-        return list(error.problems)
-    return []
+    problems: list[Problem] = []
+    for section in recipe.ferment.teachers:
+        try:
+            if isinstance(section, ApiTeacher):
+                key_of(section)
+                endpoint_of(section)
+            elif (files := peek(section.model, cache=cache, base=base)) is not None:
+                check_files(files)
+        except StillhouseError as error:
+            problems += error.problems
+    return problems
 
 
-def open_asker(recipe: Recipe, *, cache: Path, base: Path) -> Asker:
-    """The recipe's teacher, ready to be asked: loaded, or its endpoint's client set up."""
-    section = recipe.ferment.teacher
+def open_asker(section: LocalTeacher | ApiTeacher, *, cache: Path, base: Path) -> Asker:
+    """A teacher, ready to be asked: loaded, or its endpoint's client set up."""
     if isinstance(section, ApiTeacher):
         return ApiAsker(endpoint_of(section), partial(new_client, section), partial(calls_of, section), section.answer)
-    return LocalAsker(load_teacher(recipe, cache=cache, base=base), section.batch_tokens, section.threads)
+    return LocalAsker(load_teacher(section, cache=cache, base=base), section.batch_tokens, section.threads)
 
 
 def ask_teacher(
@@ -168,10 +263,7 @@ def bias_for(
     return matched_bias(log_probs, np.array([shares[label] for label in labels]))
 
 
-def _write_failures(draft: Path, captured: Captured, ids: list[str]) -> None:
-    columns = {
-        "id": pa.array([ids[failure.row] for failure in captured.failures], pa.string()),
-        "reason": pa.array([failure.reason for failure in captured.failures], pa.string()),
-        "raw": pa.array([failure.raw for failure in captured.failures], pa.string()),
-    }
-    pq.write_table(pa.table(columns), draft / "failures.parquet")
+def _write_failures(draft: Path, failures: list[dict[str, str]]) -> None:
+    columns = ("id", "teacher", "reason", "raw")
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    pq.write_table(pa.Table.from_pylist(failures, schema=schema), draft / "failures.parquet")

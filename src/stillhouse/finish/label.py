@@ -36,7 +36,15 @@ def make_label(
         "batch": batch,
         "task": recipe.task,
         "labels": list(recipe.labels),
-        "teacher": {"address": teacher_address(recipe.ferment.teacher), "precision": stages["ferment"]["precision"]},
+        "teachers": [
+            {
+                "name": one["name"],
+                "address": teacher_address(section),
+                "precision": one["precision"],
+                "bias": one["bias"],
+            }
+            for section, one in zip(recipe.ferment.teachers, stages["ferment"]["teachers"], strict=True)
+        ],
         "base": recipe.distill.student.base,
         "sources": [{"name": source.name, "address": source.data} for source in recipe.raw.sources],
         "gold_labels_used_in_training": stages["distill"]["gold_labels_used"],
@@ -44,7 +52,7 @@ def make_label(
             step: {key: stage[key] for key in ("rows_in", "kept", "cut", "failed")} for step, stage in stages.items()
         },
         "cuts": stages["raw"]["cuts"],
-        "calibration": {"kind": recipe.ferment.calibration.kind, "bias": stages["ferment"]["bias"]},
+        "calibration": recipe.ferment.calibration.kind,
         "strength": summary,
         "shipped": shipped,
         "rights": rights,
@@ -69,6 +77,7 @@ def rights_of(view: RightsView, recipe: Recipe) -> dict[str, Any]:
 
 def model_card(label: dict[str, Any]) -> str:
     """The label as a Hugging Face model card in Markdown."""
+    teachers = " and ".join(f"`{one['address']}`" for one in label["teachers"])
     strength = label["strength"]
     kept = strength["retention"]
     front = {
@@ -98,7 +107,7 @@ def model_card(label: dict[str, Any]) -> str:
         f"# {label['name']}",
         "",
         f"A small `{label['task']}` model ({', '.join(label['labels'])}), distilled from "
-        f"`{label['teacher']['address']}` by {label['producer']}, batch `{label['batch'][:12]}`.",
+        f"{teachers} by {label['producer']}, batch `{label['batch'][:12]}`.",
         "",
         *card_lines(label["rights"]["duties"]),
         "",

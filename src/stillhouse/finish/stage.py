@@ -33,7 +33,7 @@ from stillhouse.finish.label import make_label, model_card, rights_of
 from stillhouse.finish.obligations import do_duties, refuse_unmet
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.recipe.bind import load_teacher, prompt_of
-from stillhouse.recipe.model import ApiTeacher, Recipe
+from stillhouse.recipe.model import ApiTeacher, LocalTeacher, Recipe
 from stillhouse.recipe.rights import student_name, view_rights
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached, read_sealed, write_json
@@ -226,33 +226,37 @@ def _speeds(recipe: Recipe, places: Places, artifact: Path, test: _TestSplit, pr
         single_texts=settings.single_texts,
     )
     progress("measuring speed", 1, 2)
-    section = recipe.ferment.teacher
-    if isinstance(section, ApiTeacher):  # to time an endpoint is to pay for it again
+    sections = [one for one in recipe.ferment.teachers if isinstance(one, LocalTeacher)]
+    if len(sections) < len(recipe.ferment.teachers):  # to time an endpoint is to pay for it again
         return {"exported": exported}
-    teacher = load_teacher(recipe, cache=places.cache, base=places.base)
+    teachers = [load_teacher(section, cache=places.cache, base=places.base) for section in sections]
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
 
     def ask(texts: Any) -> None:
-        score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=section.batch_tokens)
+        for section, teacher in zip(sections, teachers, strict=True):
+            with cpu_threads(section.threads):
+                score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=section.batch_tokens)
 
-    with cpu_threads(section.threads):
-        asked = measure(
-            ask,
-            test.texts,
-            batch_texts=settings.teacher_texts,
-            single_texts=min(8, settings.teacher_texts),
-            repeats=1,
-        )
+    asked = measure(
+        ask,
+        test.texts,
+        batch_texts=settings.teacher_texts,
+        single_texts=min(8, settings.teacher_texts),
+        repeats=1,
+    )
     progress("measuring speed", 2, 2)
     return {"exported": exported, TEACHER: asked}
 
 
 def _teacher_bytes(recipe: Recipe, places: Places) -> int | None:
-    """The size of the teacher's files; that of a model behind an endpoint is not known."""
-    if isinstance(recipe.ferment.teacher, ApiTeacher):
-        return None
-    files = resolve(recipe.ferment.teacher.model, cache=places.cache, base=places.base)
-    return sum(path.stat().st_size for path in files.files)
+    """The size of all teachers' files; that of a model behind an endpoint is not known."""
+    total = 0
+    for section in recipe.ferment.teachers:
+        if isinstance(section, ApiTeacher):
+            return None
+        files = resolve(section.model, cache=places.cache, base=places.base)
+        total += sum(path.stat().st_size for path in files.files)
+    return total
 
 
 def _speed_and_size_rows(

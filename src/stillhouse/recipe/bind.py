@@ -1,6 +1,6 @@
 """From recipe sections to the objects below: the one place where a section becomes plain arguments for several rooms.
 
-teacher = load_teacher(recipe, cache=cache, base=base)
+teacher = load_teacher(recipe.ferment.teacher, cache=cache, base=base)
 prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
 """
 
@@ -16,8 +16,9 @@ from stillhouse.addresses import resolve
 from stillhouse.device import place
 from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
-from stillhouse.recipe.model import ApiTeacher, PromptSection, Recipe
-from stillhouse.teachers import ClassifierTeacher, LocalTeacher, Teacher, is_classifier
+from stillhouse.recipe.model import ApiTeacher, LocalTeacher, PromptSection
+from stillhouse.teachers import ClassifierTeacher, Teacher, is_classifier
+from stillhouse.teachers import LocalTeacher as CausalTeacher
 from stillhouse.teachers.api import ApiClient, Budget, Call, Checks, Endpoint, Key, Limits, Prices
 
 
@@ -34,21 +35,14 @@ def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
     )
 
 
-def load_teacher(recipe: Recipe, *, cache: Path, base: Path) -> Teacher:
-    """The recipe's teacher, fetched if need be, and loaded; it must be one that runs here."""
-    section = recipe.ferment.teacher
-    if isinstance(section, ApiTeacher):
-        raise StillhouseError(
-            "this teacher is behind an endpoint and cannot be loaded here",
-            where="ferment.teacher.kind",
-            fix="use a local teacher for this",
-        )
+def load_teacher(section: LocalTeacher, *, cache: Path, base: Path) -> Teacher:
+    """A teacher that runs here, fetched if need be, and loaded."""
     files = resolve(section.model, cache=cache, base=base)
     placement = place(section.device, section.precision)
     config = next((path for path in files.files if path.name == "config.json"), None)
     if config is not None and is_classifier(config.parent):
         return ClassifierTeacher.load(files, placement)
-    return LocalTeacher.load(files, placement, cache=cache)
+    return CausalTeacher.load(files, placement, cache=cache)
 
 
 def endpoint_of(section: ApiTeacher) -> Endpoint:

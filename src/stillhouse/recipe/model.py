@@ -145,7 +145,13 @@ class Raw(Section):
         return self
 
 
-class LocalTeacher(Licensed):
+class NamedTeacher(Licensed):
+    """What every teacher has."""
+
+    name: Annotated[Name, result("Its name in reports, and in each row of the signals")] = "teacher"
+
+
+class LocalTeacher(NamedTeacher):
     """A causal language model or a sequence classifier that runs here."""
 
     kind: Annotated[Literal["local"], result("Where the teacher runs")] = "local"
@@ -180,7 +186,7 @@ class Pace(Section):
     timeout: Annotated[float, execution("Seconds that one attempt may take", gt=0)] = 120.0
 
 
-class ApiTeacher(Licensed):
+class ApiTeacher(NamedTeacher):
     """A model behind an endpoint that speaks the OpenAI protocol."""
 
     kind: Annotated[Literal["api"], result("Where the teacher runs")]
@@ -260,12 +266,28 @@ class Ferment(Section):
     """Stage 2: what the teacher knows."""
 
     teacher: Annotated[LocalTeacher | ApiTeacher, Field(discriminator="kind", description="The teacher")]
+    others: Annotated[
+        tuple[Annotated[LocalTeacher | ApiTeacher, Field(discriminator="kind")], ...],
+        Field(default=(), description="Further teachers, asked the same; calibrated probabilities are averaged"),
+    ] = ()
     prompt: Annotated[PromptSection, Field(default_factory=PromptSection, description="The question")]
     calibration: Annotated[Calibration, Field(default_factory=Calibration, description="Label-free calibration")]
     missing: Annotated[
         Share,
         result("Share of documents that may stay without an answer for want of budget, time or connection"),
     ] = 0.01
+
+    @property
+    def teachers(self) -> tuple[LocalTeacher | ApiTeacher, ...]:
+        """All teachers, the first one first."""
+        return (self.teacher, *self.others)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [teacher.name for teacher in self.teachers]
+        if len(set(names)) != len(names):
+            raise ValueError("several teachers need a `name` each, and no two the same")
+        return self
 
 
 class KeepLayers(Licensed):

@@ -102,15 +102,13 @@ def view_rights(
     licenses: dict[str, list[Path]] = {}
     notices: dict[str, list[Path]] = {}
     use, table = use_of(recipe), terms_table(recipe, cache=cache, base=base)
-    teacher, student = recipe.ferment.teacher, recipe.distill.student
+    student = recipe.distill.student
     bases = [subject("base", "base", student.base, student)]
-    others = [
-        subject("teacher", "teacher", teacher_address(teacher), teacher),
-        *(subject("data", source.name, source.data, source) for source in recipe.raw.sources),
-    ]
+    teachers = [subject("teacher", one.name, teacher_address(one), one) for one in recipe.ferment.teachers]
+    sources = [subject("data", source.name, source.data, source) for source in recipe.raw.sources]
     own_terms = [judge(one, use, table=table) for one in bases]
     base_terms = tuple(finding.terms for judgement in own_terms for finding in judgement.findings)
-    judged = [judge(one, use, table=table, base_terms=base_terms) for one in (others[0], *bases, *others[1:])]
+    judged = [judge(one, use, table=table, base_terms=base_terms) for one in (*teachers, *bases, *sources)]
     judgements = tuple(lift(judged, recipe.rights.statement))
     texts = Texts(table, licenses, notices)
     duties = tuple(owed(judgements, texts))
