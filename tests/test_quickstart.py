@@ -172,7 +172,7 @@ def test_raising_the_number_of_rows_asks_only_for_the_new_ones(world: World, wor
     first = run(world.recipe(**{"raw.split.train": 100}), base=world.folder)
     second = run(world.recipe(**{"raw.split.train": 150, "ferment.calibration.kind": "batch"}), base=world.folder)
     asked = [
-        entry["new_answers"]
+        entry["teachers"][0]["new_answers"]
         for entry in Ledger(second.folder / "ledger.jsonl", "x").entries()
         if entry["event"] == "step-sealed" and entry["step"] == "ferment"
     ]
