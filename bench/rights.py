@@ -6,6 +6,7 @@ The texts of licenses are fetched as data from a package of the ScanCode project
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -183,13 +184,14 @@ def _duty_figures(world: Any, texts: dict[str, str], work: Path) -> list[Figure]
     mapping = world.mapping()
     mapping["rights"] = {"use": "distributed", "commercial": False}
     mapping["ferment"]["teacher"] = {"kind": "local", "model": str(teacher), "batch_tokens": 64}
+    mapping["raw"]["sources"][0] |= {"license": "CC-BY-4.0", "attribution": "The Word Collectors"}
     mapping["distill"]["student"]["license"] = "Apache-2.0"
     recipe = _save(mapping, folder)
     refused = _stillhouse(["run", str(recipe)])
     named = _stillhouse(["run", str(recipe), "--set", "finish.name=Llama-mood"])
     bottle = folder / "runs" / "tiny" / "4-finish" / "bottle"
     card, notice = (bottle / "README.md").read_text("utf-8"), (bottle / "NOTICE").read_text("utf-8")
-    copy = bottle / "licenses" / f"{LLAMA}.txt"
+    copy = bottle / "licenses" / f"{LLAMA}-teacher-teacher.txt"
     held = {
         "badge": "Built with Llama" in card,
         "notice": "Llama 3.1 is licensed under the Llama 3.1 Community License" in notice,
@@ -197,9 +199,9 @@ def _duty_figures(world: Any, texts: dict[str, str], work: Path) -> list[Figure]
         "use policy": "llama3_1/use-policy" in card,
     }
     damage = {
-        "README.md": ("Built with Llama", "Built by us"),
+        "README.md": ("**Built with Llama**", ""),
         "NOTICE": ("Llama 3.1 is licensed", "It is licensed"),
-        f"licenses/{LLAMA}.txt": (None, ""),
+        f"licenses/{copy.name}": (None, "x"),
         "label.json": ('"Llama-mood"', '"mood"'),
     }
     caught = 0
@@ -210,8 +212,14 @@ def _duty_figures(world: Any, texts: dict[str, str], work: Path) -> list[Figure]
         text = (copied / name).read_text("utf-8")
         (copied / name).write_text(text.replace(old, new) if old else new, "utf-8")
         seal_bottle(copied)  # the sums are made anew: the duty itself has to be missed
-        caught += any(problem.startswith("duty not met") for problem in verify_bottle(copied))
-    label = yaml.safe_load((bottle / "label.json").read_text("utf-8"))
+        caught += any(problem.startswith("duty not") for problem in verify_bottle(copied))
+    label = json.loads((bottle / "label.json").read_text("utf-8"))
+    struck = {**label, "rights": {**label["rights"], "duties": []}}
+    shutil.rmtree(copied)
+    shutil.copytree(bottle, copied)
+    (copied / "label.json").write_text(json.dumps(struck), "utf-8")
+    seal_bottle(copied)
+    missed = sum(problem.startswith("duty not listed") for problem in verify_bottle(copied))
     rows = label["rights"]["subjects"]
     blank = sum(not row["documents"] or row["license"] == "not stated" for row in rows)
     return [
@@ -220,6 +228,7 @@ def _duty_figures(world: Any, texts: dict[str, str], work: Path) -> list[Figure]
         *(Figure(f"  its bottle holds the {name}", float(there), "", (">=", 1)) for name, there in held.items()),
         Figure("  bottle as sealed: problems found", len(verify_bottle(bottle)), "", ("<=", 0)),
         Figure(f"  verify fails after removing one of {len(damage)}", caught, "", (">=", len(damage))),
+        Figure("  duties struck from the label: those that verify names", missed, "", (">=", len(label["rights"]["duties"]))),
         Figure("subjects on its label", len(rows), "", (">=", 3)),
         Figure("  of which without a document", blank, "", ("<=", 0)),
     ]

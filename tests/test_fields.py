@@ -50,6 +50,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "raw.sources.*.license": ("PDDL-1.0", "raw"),
     "raw.sources.*.license_file": ("A FILE", "raw"),
     "raw.sources.*.owner": ("the word team", "raw"),
+    "raw.sources.*.generated_by": (["deepseek-ai/DeepSeek-R1"], "raw"),
     "raw.sources.*.attribution": ("The Word Collectors", "finish"),
     "raw.clean.unicode": ("NFKC", "raw"),
     "raw.clean.whitespace": ("keep", "raw"),

@@ -26,7 +26,9 @@ from stillhouse.finish.obligations import do_duties
 from stillhouse.ledger import Ledger
 from stillhouse.recipe import parse_recipe
 from stillhouse.recipe.rights import view_rights
+from stillhouse.rights import Table, check
 from stillhouse.rights.texts import hash_of
+from stillhouse.trial import Gold, hold_trial
 from tiny_world import World
 
 # the texts of community licenses are not part of this project: a document of our own asks for the same duties, and
@@ -140,8 +142,8 @@ def test_the_bottle_holds_badge_notice_and_license_copies(shipped: Finished) -> 
     assert "**Built with Tiny**" in card and card.index("Built with Tiny") < card.index("## Strength")
     assert "Tiny is licensed under the Tiny Community License." in notice
     assert "The Word Collectors" in notice
-    assert (bottle / "licenses" / "LicenseRef-tiny.txt").read_text("utf-8") == TEXT
-    assert "Apache License" in (bottle / "licenses" / "Apache-2.0.txt").read_text("utf-8")
+    assert (bottle / "licenses" / "LicenseRef-tiny-teacher-teacher.txt").read_text("utf-8") == TEXT
+    assert "Apache License" in (bottle / "licenses" / "Apache-2.0-base-base.txt").read_text("utf-8")
     assert shipped.label["name"] == "Tiny-mood"
 
 
@@ -167,12 +169,27 @@ def edit(name: str, change: Callable[[str], str]) -> Callable[[Path], None]:
     return act
 
 
+TINY_COPY = "licenses/LicenseRef-tiny-teacher-teacher.txt"
+
+
+def rename_copy(bottle: Path) -> None:
+    (bottle / "licenses" / "Apache-2.0-base-base.txt").rename(bottle / "licenses" / "other.txt")
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "badge": (edit("README.md", lambda text: text.replace("Built with Tiny", "Built by us")), "Built with Tiny"),
+    "badge": (edit("README.md", lambda text: text.replace("**Built with Tiny**", "")), "Built with Tiny"),
     "notice": (edit("NOTICE", lambda text: text.replace("Tiny is licensed", "It is licensed")), "NOTICE carries"),
-    "license copy": (lambda bottle: (bottle / "licenses" / "Apache-2.0.txt").unlink(), "copy of Apache-2.0"),
-    "empty license copy": (edit("licenses/LicenseRef-tiny.txt", lambda _: ""), "copy of LicenseRef-tiny"),
-    "attribution": (edit("NOTICE", lambda text: text.replace("data words:", "data:")), "authors are named"),
+    "license copy": (lambda bottle: (bottle / "licenses" / "Apache-2.0-base-base.txt").unlink(), "copy of Apache-2.0"),
+    "empty license copy": (
+        edit(TINY_COPY, lambda _: ""),
+        "copy of LicenseRef-tiny",
+    ),
+    "another license copy": (
+        edit(TINY_COPY, lambda _: "x"),
+        "copy of LicenseRef-tiny",
+    ),
+    "license copy under another name": (rename_copy, "copy of Apache-2.0"),
+    "attribution": (edit("NOTICE", lambda text: text.replace("The Word Collectors", "")), "authors are named"),
     "use policy": (edit("README.md", lambda text: text.replace("tiny/use-policy", "")), "use policy"),
     "name": (
         edit("label.json", lambda text: text.replace('"Tiny-mood"', '"mood"')),
@@ -199,6 +216,71 @@ def llama_named(world: World, workdir: Path) -> dict[str, str]:
     folder = workdir / "models" / "Llama-3.1-8B-Instruct"
     shutil.copytree(world.teacher, folder)
     return {"model": str(folder)}
+
+
+def test_duties_struck_from_the_label_are_missed(tmp_path: Path) -> None:
+    def label(duties: list[dict[str, Any]], table: str) -> dict[str, Any]:
+        subject = {"terms": [{"id": "CC-BY-NC-4.0", "touches": ["data"]}]}
+        rights = {"use": "internal", "commercial": False, "terms_table": table, "subjects": [subject], "duties": duties}
+        return {"name": "x", "rights": rights}
+
+    digest = Table.load().digest
+    (problem,) = check(tmp_path, label([], digest))
+    assert problem.startswith("duty not listed") and "non-commercial" in problem
+    assert check(tmp_path, label([], "another table")) == []
+    row = {"kind": "license-copy", "text": "", "terms": "MIT", "clause": "", "words": "", "file": "/etc/hostname"}
+    assert any("not met" in one for one in check(tmp_path, label([{**row, "sha256": ""}], "another table")))
+
+
+def test_authors_who_must_be_named_and_are_not_refuse_the_bottle(world: World, workdir: Path) -> None:
+    mapping = distributed(world, {"model": str(world.teacher), "license": "CC0-1.0"})
+    del mapping["raw"]["sources"][0]["attribution"]
+    outcome = CliRunner().invoke(app, ["check", str(save(mapping, workdir))])
+    assert isinstance(outcome.exception, StillhouseError)
+    assert any("authors of words must be named" in problem.what for problem in outcome.exception.problems)
+
+
+def test_a_license_column_hides_no_license_text_and_names_a_column(world: World, workdir: Path) -> None:
+    mapping = world.mapping()
+    mapping["raw"]["sources"][0]["columns"]["license"] = "'CC0-1.0'"
+    outcome = CliRunner().invoke(app, ["check", str(save(mapping, workdir))])
+    assert isinstance(outcome.exception, StillhouseError)
+    assert "names no column" in outcome.exception.problems[0].what
+    mapping["raw"]["sources"][0]["columns"]["license"] = "tone"
+    mapping["raw"]["sources"][0]["license"] = "CC-BY-NC-4.0"
+    mapping["rights"]["commercial"] = True
+    outcome = CliRunner().invoke(app, ["check", str(save(mapping, workdir))])
+    assert isinstance(outcome.exception, StillhouseError) and "forbid" in outcome.exception.problems[0].what
+
+
+def test_a_trial_judges_what_has_arrived(world: World, workdir: Path, hub: list[str]) -> None:
+    # its name says nothing, its files would: the hub has none, so the trial ends there and asks nobody
+    mapping = world.mapping()
+    mapping["ferment"]["teacher"] = {"kind": "local", "model": "hf:nobody/knows@main"}
+    with pytest.raises(StillhouseError):
+        hold_trial(parse_recipe(mapping), [Gold("warm", "good")], base=world.folder)
+    assert hub != []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("covers", ["teecher"], "names teecher"),
+        ("regions", ["Germany"], "rights.regions"),
+        ("source", "teacher", "that is a role"),
+    ],
+)
+def test_what_is_misspelt_is_refused(world: World, field: str, value: object, says: str) -> None:
+    mapping = world.mapping()
+    if field == "covers":
+        mapping["rights"]["statement"] = {"who": "me", "when": "2026-11-25", "why": "because of this", "covers": value}
+    elif field == "regions":
+        mapping["rights"]["regions"] = value
+    else:
+        mapping["raw"]["sources"][0]["name"] = value
+    with pytest.raises(StillhouseError) as error:
+        parse_recipe(mapping)
+    assert says in str(error.value)
 
 
 def test_without_the_name_prefix_nothing_is_asked_and_nothing_bottled(world: World, workdir: Path) -> None:
@@ -252,9 +334,8 @@ def test_rows_without_a_right_go_to_quarantine_and_the_rest_is_joinable(world: W
     assert set(data_row["license"].split(" and ")) == {"CC0-1.0", "CC-BY-4.0"}
 
     # every document, signal and cut leads to the decision that let it in
-    started = next(
-        entry for entry in Ledger(finished.folder / "ledger.jsonl", "t").entries() if entry["event"] == "run-started"
-    )
+    entries = list(Ledger(finished.folder / "ledger.jsonl", "t").entries())
+    started = next(entry for entry in entries if entry["event"] == "run-started")
     decisions = {(row["role"], row["name"]): row for row in started["rights"]}
     assert started["terms_table"]
     signals = pq.read_table(finished.folder / "2-ferment" / "signals" / "class_probs.parquet").to_pylist()
@@ -267,9 +348,13 @@ def test_rows_without_a_right_go_to_quarantine_and_the_rest_is_joinable(world: W
     for row in signals:
         decision = decisions["teacher", row["teacher"]]
         assert decision["identity"] and decision["verdict"] and decision["documents"][0]["read"]
-    for row in [*documents, *cuts]:
-        assert decisions["data", row["source"]]["verdict"].startswith("allow")
+    sealed = next(entry for entry in entries if entry["event"] == "step-sealed" and entry["step"] == "raw")
+    by_license = {(row["source"], row["license"]): row for row in sealed["row_licenses"]}
+    for row in documents:
+        decision = by_license[row["source"], row["license"]]
+        assert decision["verdict"].startswith("allow") and decision["documents"][0]["terms"] == row["license"]
     assert {row["license"] for row in documents} == {"CC0-1.0", "CC-BY-4.0"}
+    assert {row["stated"] for row in sealed["row_licenses"]} == {*licenses[:3], None, "made-up-1.0"}
 
     # the same rows in a run that is not commercial: the non-commercial ones may stay, and the bottle says so
     mapping["rights"] = {"commercial": False}

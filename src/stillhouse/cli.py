@@ -72,11 +72,12 @@ def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 
 @app.command()
 def rights(
-    target: Annotated[str, typer.Argument(help="A recipe, or a model: org/name, or provider:model for a service.")],
+    target: Annotated[str, typer.Argument(help="A recipe, or a teacher: org/name, a folder, provider:model.")],
     overrides: SetOption = None,
     student: Annotated[str, typer.Option(help="classifier, embedder, extractor or generative.")] = "classifier",
     release: Annotated[str, typer.Option(help="internal, served or distributed.")] = "internal",
     commercial: Annotated[bool, typer.Option(help="Whether the use is commercial.")] = True,
+    region: Annotated[list[str] | None, typer.Option(help="Where: EU or a country code; may be repeated.")] = None,
     terms: Annotated[Path | None, typer.Option(help="A terms file of your own, for a model.")] = None,
 ) -> None:
     """May this student be made, and what does it owe? In plain words; this is not legal advice."""
@@ -87,7 +88,9 @@ def rights(
         path = Path(target)
         allowed, lines = explain_recipe(_load(path, overrides), base=path.parent)
     else:
-        allowed, lines = explain_model(target, student=student, release=release, commercial=commercial, terms=terms)
+        allowed, lines = explain_model(
+            target, student=student, release=release, commercial=commercial, regions=region or [], terms=terms
+        )
     console.show_explanation(lines)
     if not allowed:
         raise typer.Exit(1)

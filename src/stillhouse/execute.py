@@ -79,7 +79,7 @@ def run(
     with _disk_errors(plan.run_folder), _one_at_a_time(plan.run_folder):
         for name in step_names(recipe):
             finish_seal(plan.run_folder, FOLDERS[name])
-        _fetch(recipe, base, progress)
+        fetch(recipe, base, progress)
         plan = make_plan(recipe, base=base)
         plan.raise_problems()
         ledger = Ledger(plan.run_folder / "ledger.jsonl", uuid.uuid4().hex[:12])
@@ -147,10 +147,11 @@ def _begin(plan: Plan, ledger: Ledger) -> None:
         steps={step.name: step.fingerprint for step in plan.steps},
         terms_table=plan.rights.table.digest if plan.rights else None,
         rights=[as_row(judgement) for judgement in plan.rights.judgements] if plan.rights else [],
+        statement=plan.recipe.rights.model_dump(mode="json")["statement"],
     )
 
 
-def _fetch(recipe: Recipe, base: Path, progress: Progress) -> None:
+def fetch(recipe: Recipe, base: Path, progress: Progress) -> None:
     """Bring everything that the recipe addresses, data first: it is the smallest and fails most often."""
     for address in dict.fromkeys(addresses_of(recipe).values()):
         resolve(

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from stillhouse import documents
 from stillhouse.answers import AnswerStore
 from stillhouse.errors import StillhouseError
-from stillhouse.execute import run
+from stillhouse.execute import fetch, run
 from stillhouse.ferment.asking import Asker
 from stillhouse.ferment.calibration import apply_bias
 from stillhouse.ferment.stage import ask_teacher, bias_for, open_asker
@@ -98,6 +98,8 @@ def hold_trial(
     if not gold:
         raise StillhouseError("there are no labelled rows to try the teacher on", where="trial", fix="label some first")
     make_plan(recipe, base=base).raise_problems()
+    fetch(recipe, base, progress or _silent)
+    make_plan(recipe, base=base).raise_problems()  # what has arrived is judged by its files
     texts = [one.text for one in gold]
     wanted = np.array([recipe.labels.index(one.label) for one in gold])
     cache = Path(recipe.paths.cache)

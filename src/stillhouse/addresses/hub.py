@@ -22,6 +22,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.store import digest_of, now, producer, write_json
 
 _SCHEMA = 1
+_ABOUT_RIGHTS = ("README.md", "*LICENSE*", "*LICENCE*", "NOTICE*", "COPYING*")
 
 
 class _Record(BaseModel):
@@ -71,8 +72,9 @@ def fetch_hub(address: HubAddress, *, cache: Path, progress: Progress | None) ->
                 address.repo,
                 repo_type=address.kind,
                 revision=address.revision,
-                # its `*` crosses folders: this asks for no fewer files than our pattern
-                allow_patterns=[address.pattern.replace("**/", "*")],
+                # its `*` crosses folders: this asks for no fewer files than our pattern; what speaks of the rights
+                # comes along, and is no part of the address's files
+                allow_patterns=[address.pattern.replace("**/", "*"), *_ABOUT_RIGHTS],
             )
         )
     names = tuple(matching(root, address.pattern))

@@ -63,7 +63,7 @@ def _broken_duties(folder: Path) -> list[str]:
     """What the label says is owed, and the bottle does not carry."""
     try:
         label = json.loads((folder / LABEL).read_text("utf-8"))
-        return check(folder, label["rights"]["duties"], name=label["name"])
+        return check(folder, label)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [f"{LABEL} is missing or unreadable: what the bottle owes cannot be checked"]
 

@@ -157,14 +157,18 @@ def model_card(label: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
         *(_rights_line(row) for row in label["rights"]["subjects"]),
         "",
-        *(f"- Duty: {row['words']} ({row['terms']}, {row['clause']})." for row in label["rights"]["duties"]),
+        *(
+            f"- Duty for {', '.join(dict.fromkeys(row['subjects']))}: {row['words']} ({row['terms']}, {row['clause']})."
+            for row in label["rights"]["duties"]
+        ),
         *(f"- Note: {note}." for row in label["rights"]["subjects"] for note in row["warnings"]),
         "",
         "NOTICE names everything this model was made from; `licenses/` holds the texts that go with it.",
     ]
     statement = label["rights"]["statement"]
     if statement:
-        lines += ["", f"Statement by {statement['who']}, {statement['when']}: {statement['why']}"]
+        backed = f" ({statement['reference']})" if statement["reference"] else ""
+        lines += ["", f"Statement by {statement['who']}, {statement['when']}: {statement['why']}{backed}"]
     lines += ["", f"Declared use: {use_words(label['rights'])}. {label['rights']['disclaimer']}"]
     if label["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]

@@ -32,6 +32,6 @@ def do_duties(bottle: Path, rights: RightsView, *, name: str) -> None:
 
 def refuse_unmet(bottle: Path, label: dict[str, Any]) -> None:
     """Check the filled bottle as `verify` will; what it does not carry now it would be found to lack later."""
-    broken = check(bottle, label["rights"]["duties"], name=label["name"])
+    broken = check(bottle, label)
     if broken:
         raise StillhouseError.several([Problem(one, str(bottle), DISCLAIMER) for one in broken])

@@ -26,7 +26,7 @@ from stillhouse.raw.sources import Row, Unreadable, read
 from stillhouse.raw.split import split_documents
 from stillhouse.recipe.model import Clean, Recipe, Source
 from stillhouse.recipe.rights import row_judgement, view_rights
-from stillhouse.rights import Verdict
+from stillhouse.rights import Verdict, as_row
 from stillhouse.store import digest_of, reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
@@ -40,8 +40,9 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     candidates: list[Candidate] = []
     removed: list[Cut] = []
     groups = sorted({group for source in recipe.raw.sources for group in source.columns.groups})
+    decisions: list[dict[str, Any]] = []
     for index, source in enumerate(recipe.raw.sources):
-        for found in _read_source(source, index, recipe, places.cache, places.base, groups):
+        for found in _read_source(source, index, recipe, places.cache, places.base, groups, decisions):
             (candidates if isinstance(found, Candidate) else removed).append(found)  # type: ignore[arg-type]
             total = len(candidates) + len(removed)
             if total % 1000 == 0:
@@ -77,7 +78,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     report = _report(balance, removed, split, unique)
     write_json(places.draft / "report.json", report)
     reached("documents-written")
-    return StageResult(report)
+    return StageResult(report, {"row_licenses": decisions})
 
 
 def check_sources(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
@@ -131,8 +132,15 @@ def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> tuple
 
 
 def _read_source(
-    source: Source, index: int, recipe: Recipe, cache: Path, base: Path, groups: list[str]
+    source: Source,
+    index: int,
+    recipe: Recipe,
+    cache: Path,
+    base: Path,
+    groups: list[str],
+    decisions: list[dict[str, Any]] | None = None,
 ) -> Iterator[Candidate | Cut]:
+    """Every row as a candidate or a cut; ``decisions`` takes what was decided about each license that rows state."""
     where = f"raw.sources.{index}"
     files = resolve(source.data, cache=cache, base=base)
     licenses = _Licenses(source, recipe, cache, base)
@@ -146,6 +154,8 @@ def _read_source(
             mapping.check_columns(row)
             seen = True
         yield mapping.candidate(row, recipe, licenses)
+    if decisions is not None:
+        decisions += licenses.decisions
 
 
 class _Licenses:
@@ -158,12 +168,14 @@ class _Licenses:
         self.of_source = next(one.license for one in view.judgements if (one.subject.role, one.subject.name) == mine)
         self._table = view.table
         self._known: dict[str | None, tuple[str, str | None]] = {}
+        self.decisions: list[dict[str, Any]] = []
 
     def of_row(self, stated: str | None) -> tuple[str, str | None]:
         """The license's id, and why the row may not be used, or ``None`` when it may."""
         if stated not in self._known:
             found = row_judgement(self._source, stated, self._recipe, self._table)
             refused = found.verdict > Verdict.ALLOW_WITH_DUTIES
+            self.decisions.append({"source": self._source.name, "stated": stated, **as_row(found)})
             self._known[stated] = (found.license, f"{found.verdict.words}: {found.reason}" if refused else None)
         return self._known[stated]
 
@@ -180,6 +192,12 @@ class _Mapping:
         self.license = (
             Expression(columns.license, where=f"{where}.columns.license") if columns.license is not None else None
         )
+        if self.license is not None and not self.license.names:
+            raise StillhouseError(
+                "this names no column, so it says the same of every row",
+                where=f"{where}.columns.license",
+                fix="name the column that holds the row's license; for one license of all rows use `license`",
+            )
         self.keep = Expression(source.where, where=f"{where}.where") if source.where else None
         self.group_names = groups
         self.groups = [

@@ -26,7 +26,11 @@ class Statement(Section):
     why: Annotated[str, result("On what grounds the use is held to be right", enters="finish", min_length=10)]
     covers: Annotated[
         tuple[str, ...],
-        result("Names of the sources, or `teacher` or `base`, that it speaks for", enters="finish", min_length=1),
+        result(
+            "Names of sources or teachers, or the roles `teacher`, `base`, `data`, that it speaks for",
+            enters="finish",
+            min_length=1,
+        ),
     ]
     reference: Annotated[str | None, result("Contract, ticket or page that backs it", enters="finish")] = None
 
@@ -40,8 +44,8 @@ class Rights(Section):
     ] = "internal"
     commercial: Annotated[bool, result("Whether the use is commercial", enters="finish")] = True
     regions: Annotated[
-        tuple[str, ...],
-        result("Where it is made and used, as EU, UK, KR, US, …; empty: anywhere", enters="finish"),
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}$")], ...],
+        result("Where it is made and used: EU, or country codes as KR, US; empty: anywhere", enters="finish"),
     ] = ()
     terms: Annotated[
         str | None,
@@ -108,6 +112,9 @@ class Source(Licensed):
         str | None, result("Address of its license text, where it does not lie beside it", address=True)
     ] = None
     owner: Annotated[str | None, result("Who owns it, where it is your own", min_length=1)] = None
+    generated_by: Annotated[
+        tuple[str, ...], result("Models that wrote the texts (org/model or provider:model); their terms count too")
+    ] = ()
 
 
 class Clean(Section):
@@ -142,6 +149,9 @@ class Raw(Section):
         names = [source.name for source in self.sources]
         if len(set(names)) != len(names):
             raise ValueError("source names must differ from each other")
+        taken = {"teacher", "base", "data"} & set(names)
+        if taken:
+            raise ValueError(f"a source cannot be called {', '.join(sorted(taken))}: that is a role")
         return self
 
 
@@ -416,6 +426,17 @@ class Recipe(Section):
     distill: Annotated[Distill, Field(description="Stage 3: the student")]
     controls: Annotated[Controls | None, Field(description="Models for comparison; empty: none")] = None
     finish: Annotated[Finish, Field(default_factory=Finish, description="Stage 4: the bottle")]
+
+    @model_validator(mode="after")
+    def _covers_something(self) -> Self:
+        statement = self.rights.statement
+        known = {"teacher", "base", "data", *(one.name for one in (*self.raw.sources, *self.ferment.teachers))}
+        strangers = sorted(set(statement.covers) - known) if statement else []
+        if strangers:
+            raise ValueError(
+                f"rights.statement.covers names {', '.join(strangers)}; there is {', '.join(sorted(known))}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _labels_agree(self) -> Self:

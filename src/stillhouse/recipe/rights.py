@@ -6,7 +6,7 @@ view.refused, view.unmet        # what stops a run now
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -14,14 +14,15 @@ from urllib.parse import urlsplit
 
 from stillhouse.addresses import Files, peek
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.recipe.model import ApiTeacher, Licensed, LocalTeacher, Recipe, Source
+from stillhouse.recipe.model import ApiTeacher, KeepLayers, Licensed, LocalTeacher, Recipe, Source
 from stillhouse.rights import (
-    BY_ROW,
     DISCLAIMER,
     Claim,
+    Declared,
     Judgement,
     Release,
     Role,
+    Service,
     StudentKind,
     Subject,
     Table,
@@ -51,7 +52,7 @@ class RightsView:
     duties: tuple[dict[str, Any], ...]
     texts: Texts
     unmet: tuple[Problem, ...]
-    base_terms: tuple[str, ...] | None
+    base_terms: tuple[str, ...]
 
     @property
     def refused(self) -> list[Judgement]:
@@ -81,49 +82,57 @@ def view_rights(
         files, text = None if service else here(address), here(section.license_file)
         found = [*license_texts(files), *(text.files if text else ())]
         if found:
-            licenses[name] = found
+            licenses[role, name] = found
         if notice_texts(files):
-            notices[name] = notice_texts(files)
+            notices[role, name] = notice_texts(files)
+        declared = Declared(
+            section.license,
+            text.files if text else (),
+            section.owner,
+            section.attribution,
+            section.generated_by if isinstance(section, Source) else (),
+            pending=terms_pending or (section.license_file is not None and text is None),
+        )
         return gather(
             role,
             name,
             address,
             table=table,
-            files=files,
             touches=("outputs",) if service else _TOUCHES[role],
-            declared=section.license,
-            license_file=text,
-            owner=section.owner,
-            attribution=section.attribution,
+            files=files,
+            declared=declared,
             rows=_rows_of(section, kept),
             service=service,
         )
 
-    licenses: dict[str, list[Path]] = {}
-    notices: dict[str, list[Path]] = {}
+    licenses: dict[tuple[Role, str], list[Path]] = {}
+    notices: dict[tuple[Role, str], list[Path]] = {}
     use, table = use_of(recipe), terms_table(recipe, cache=cache, base=base)
+    terms_pending = recipe.rights.terms is not None and here(recipe.rights.terms) is None
     student = recipe.distill.student
     bases = [subject("base", "base", student.base, student)]
     teachers = [subject("teacher", one.name, teacher_address(one), one) for one in recipe.ferment.teachers]
     sources = [subject("data", source.name, source.data, source) for source in recipe.raw.sources]
-    own_terms = [judge(one, use, table=table) for one in bases]
-    base_terms = tuple(finding.terms for judgement in own_terms for finding in judgement.findings)
+    base_terms: tuple[str, ...] = ()
+    if isinstance(student, KeepLayers):  # another kind takes no weights of its base
+        found = [finding for one in bases for finding in judge(one, use, table=table).findings]
+        base_terms = tuple(finding.terms for finding in found if not finding.declared)
     judged = [judge(one, use, table=table, base_terms=base_terms) for one in (*teachers, *bases, *sources)]
     judgements = tuple(lift(judged, recipe.rights.statement))
     texts = Texts(table, licenses, notices)
     duties = tuple(owed(judgements, texts))
     absent = {judgement.subject.name for judgement in judgements if not judgement.subject.here}
-    due_now = [row for row in duties if row["kind"] != "license-copy" or not absent & set(row["subjects"])]
+    due_now = [row for row in duties if row["kind"] in _NEED_NO_FILES or not absent & set(row["subjects"])]
     problems = unmet(due_now, name=student_name(recipe), commercial=use.commercial)
     return RightsView(use, table, judgements, duties, texts, tuple(problems), base_terms)
 
 
-def _rows_of(section: Licensed, kept: Mapping[str, Iterable[str]] | None) -> tuple[Claim, ...] | None:
-    """Claims of a source whose rows have licenses of their own; ``None`` for any other subject."""
+def _rows_of(section: Licensed, kept: Mapping[str, Iterable[str]] | None) -> tuple[Claim, ...]:
+    """Claims of a source whose rows have licenses of their own; none for any other subject."""
     if not isinstance(section, Source) or section.columns.license is None:
-        return None
+        return ()
     if kept is None:
-        return (Claim(BY_ROW, "recipe"),)
+        return (Claim(None, "recipe", kind="by row"),)
     return tuple(Claim(license_id, "column of the source") for license_id in sorted(kept.get(section.name, ())))
 
 
@@ -134,9 +143,9 @@ def row_judgement(source: Source, license_id: str | None, recipe: Recipe, table:
     return lift([judge(subject, use_of(recipe), table=table)], recipe.rights.statement)[0]
 
 
-def service_of(section: ApiTeacher) -> str:
-    """The service as the terms table names it: ``provider:model``, the endpoint's host where no provider is given."""
-    return f"{section.provider or urlsplit(section.endpoint).hostname}:{section.model}"
+def service_of(section: ApiTeacher) -> Service:
+    """The service as the terms table knows it: the provider that the recipe names, and the endpoint's own host."""
+    return Service(section.provider, urlsplit(section.endpoint).hostname or section.endpoint, section.model)
 
 
 def teacher_address(section: LocalTeacher | ApiTeacher) -> str:
@@ -149,6 +158,8 @@ def terms_table(recipe: Recipe, *, cache: Path, base: Path) -> Table:
     if recipe.rights.terms is None:
         return Table.load()
     files = peek(recipe.rights.terms, cache=cache, base=base)
+    if files is not None and len(files.files) > 1:
+        raise StillhouseError(f"{len(files.files)} files match", where="rights.terms", fix="name one file")
     return Table.load(files.files[0] if files else None)
 
 
@@ -157,7 +168,7 @@ def explain_recipe(recipe: Recipe, *, base: Path) -> tuple[bool, list[str]]:
     view = view_rights(recipe, cache=Path(recipe.paths.cache), base=base)
     lines = [f"{recipe.name}: {view.use.words}"]
     for judgement in view.judgements:
-        bases = None if judgement.subject.role == "base" else view.base_terms
+        bases = () if judgement.subject.role == "base" else view.base_terms
         lines += ["", *explain(judgement, view.use, table=view.table, base_terms=bases)]
         if not judgement.subject.here:
             lines.append("  by its name alone: it is judged again when its files are here, before its first token")
@@ -171,9 +182,10 @@ def explain_model(
     student: str = "classifier",
     release: str = "internal",
     commercial: bool = True,
+    regions: Sequence[str] = (),
     terms: Path | None = None,
 ) -> tuple[bool, list[str]]:
-    """The same for a model (``org/model``) or a service (``provider:model``), known by its name alone.
+    """The same for a teacher: a model (``org/model``, or a folder or GGUF file here) or a service (``provider:model``).
 
     terms: a terms file of one's own. Raises :class:`StillhouseError` for a student or release that there is not.
     """
@@ -182,9 +194,14 @@ def explain_model(
             raise StillhouseError(
                 f"{field} is one of {', '.join(known)}, not {value!r}", where=f"--{field}", fix="choose one"
             )
-    table, use = Table.load(terms), Use(student, release, commercial)  # type: ignore[arg-type]
-    judgement = judge(by_name(name, table=table), use, table=table)
-    return not refusals([judgement]), [*explain(judgement, use, table=table, base_terms=None), DISCLAIMER]
+    table, use = Table.load(terms), Use(student, release, commercial, tuple(regions))  # type: ignore[arg-type]
+    if Path(name).exists():
+        files = peek(str(Path(name).resolve()), cache=Path("cache"), base=Path())
+        subject = gather("teacher", name, name, table=table, touches=_TOUCHES["teacher"], files=files)
+    else:
+        subject = by_name(name, table=table)
+    judgement = judge(subject, use, table=table)
+    return not refusals([judgement]), [*explain(judgement, use, table=table), DISCLAIMER]
 
 
 def student_name(recipe: Recipe) -> str:
@@ -192,5 +209,6 @@ def student_name(recipe: Recipe) -> str:
     return recipe.finish.name or recipe.name
 
 
+_NEED_NO_FILES = ("name-prefix", "non-commercial")  # duties that can be judged of what is not here yet
 STUDENT_KINDS: dict[str, StudentKind] = {"text-classification": "classifier"}
 _TOUCHES: dict[Role, tuple[Touch, ...]] = {"data": ("data",), "teacher": ("logits", "outputs"), "base": ("init",)}

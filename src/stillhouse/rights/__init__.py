@@ -7,13 +7,11 @@ stop = refusals(judgements)
 """
 
 from stillhouse.rights.duties import Texts, card_lines, check, deliver, owed, unmet
-from stillhouse.rights.evidence import by_name, gather, license_texts, notice_texts
+from stillhouse.rights.evidence import Declared, Service, by_name, gather, license_texts, notice_texts
 from stillhouse.rights.explain import as_row, explain
 from stillhouse.rights.terms import Release, StudentKind, Table, Touch
 from stillhouse.rights.verdict import (
-    BY_ROW,
     DISCLAIMER,
-    OWNED,
     Claim,
     Judgement,
     LiftingStatement,
@@ -29,14 +27,14 @@ from stillhouse.rights.verdict import (
 )
 
 __all__ = [
-    "BY_ROW",
     "DISCLAIMER",
-    "OWNED",
     "Claim",
+    "Declared",
     "Judgement",
     "LiftingStatement",
     "Release",
     "Role",
+    "Service",
     "StudentKind",
     "Subject",
     "Table",

@@ -1,16 +1,17 @@
-"""Duties: what is owed for what the student was made from, done at the bottling and checked again by `verify`.
+"""Duties: what is owed for what the student was made from, done at the bottling and looked for again by `verify`.
 
 A bottle carries NOTICE (everything it was made from, and the notices that must go with it), ``licenses/`` (the texts
 that must go with it), and in its card the badges, use policies and conditions. What cannot be done refuses the bottle.
 
-    rows = owed(judgements, texts)            # for label.json
+    rows = owed(judgements, texts)                          # for label.json
     problems = unmet(rows, name="Llama-mood", commercial=False)
-    deliver(folder, judgements, rows, texts)  # NOTICE and licenses/
-    broken = check(folder, rows, name="Llama-mood", card=card_text)
+    deliver(folder, judgements, rows, texts, name="Llama-mood")   # NOTICE and licenses/
+    broken = check(folder, label)                           # whatever the label says of itself
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,67 +20,102 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import Problem
-from stillhouse.rights.terms import Table
-from stillhouse.rights.verdict import DISCLAIMER, Judgement
+from stillhouse.rights.evidence import copyright_lines
+from stillhouse.rights.terms import Table, Touch
+from stillhouse.rights.verdict import DISCLAIMER, Judgement, OwedDuty, Role
 from stillhouse.store import write_atomically
 
 NOTICE = "NOTICE"
 LICENSES = "licenses"
 NON_COMMERCIAL = "For non-commercial use only."
 Row = dict[str, Any]
+Key = tuple[Role, str]  # role and name of a subject
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts that lie beside the subjects. licenses, notices: files by subject name."""
+    """Texts that lie beside the subjects. licenses, notices: files by subject."""
 
     table: Table
-    licenses: Mapping[str, Sequence[Path]] = field(default_factory=dict)
-    notices: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    licenses: Mapping[Key, Sequence[Path]] = field(default_factory=dict)
+    notices: Mapping[Key, Sequence[Path]] = field(default_factory=dict)
 
-    def copy_of(self, terms: str, subject: str) -> bytes | None:
-        """The text of ``terms``: one that is word for word what was read, else, where no text of it was read, the
-        subject's own license file."""
-        beside = [path.read_bytes() for path in self.licenses.get(subject, ())]
-        everywhere = [path.read_bytes() for paths in self.licenses.values() for path in paths]
-        for data in (*beside, *everywhere, *_our_own()):
-            if self.table.by_text(data.decode("utf-8", errors="replace")).terms == terms:
+    def copy_of(self, terms: str, subject: Key) -> bytes | None:
+        """The text of ``terms`` to pass on for a subject: its own copy, word for word what was read; where no text of
+        these terms was read, its only license text."""
+        beside = [data for path in self.licenses.get(subject, ()) if (data := path.read_bytes()).strip()]
+        for data in (*beside, *_our_own()):
+            found = self.table.by_text(data.decode("utf-8", errors="replace"))
+            if found.match == "same" and found.terms == terms:
                 return data
         known = self.table.by_id(terms)
-        if known is None or not known[1].texts.get(known[0]):
-            return beside[0] if beside else None
-        return None
+        unread = known is None or not known[1].texts.get(known[0])
+        return beside[0] if unread and len(beside) == 1 else None
+
+    def names_of(self, judgement: Judgement) -> list[str]:
+        """Whom to name for a subject: as the recipe says, else who its own texts say holds the rights."""
+        subject = judgement.subject
+        if subject.attribution:
+            return [subject.attribution]
+        beside = self.licenses.get((subject.role, subject.name), ())
+        return copyright_lines(_text_of(path) for path in beside)
+
+    def notices_of(self, subject: Key) -> list[str]:
+        """The notices that come with a subject."""
+        return [text for path in self.notices.get(subject, ()) if (text := _text_of(path).strip())]
 
 
 def owed(judgements: Iterable[Judgement], texts: Texts) -> list[Row]:
-    """Every duty that is due, once, as a JSON value for the label; ``met`` is false where a text is missing."""
-    rows: dict[tuple[str, str, str], Row] = {}
+    """Every duty that is due, as a JSON value for the label.
+
+    carry: what NOTICE must hold for it; ``None`` where nobody is named who should be. file, sha256: of a license text.
+    """
+    rows: dict[tuple[str, ...], Row] = {}
     for judgement in judgements:
+        subject: Key = (judgement.subject.role, judgement.subject.name)
         for one in judgement.duties:
-            key = (one.duty.kind, one.terms, one.duty.text)
-            row = rows.setdefault(
-                key,
-                {
-                    "kind": one.duty.kind,
-                    "text": one.duty.text,
-                    "terms": one.terms,
-                    "clause": one.duty.clause,
-                    "words": one.words,
-                    "subjects": [],
-                },
-            )
-            row["subjects"].append(judgement.subject.name)
-            if one.duty.kind == "license-copy" and not row.get("file"):
-                found = texts.copy_of(one.terms, judgement.subject.name) is not None
-                row["file"] = f"{LICENSES}/{_file_name(one.terms)}" if found else None
+            apart = subject if one.duty.kind in ("license-copy", "attribution", "keep-notices") else ()
+            key = (one.duty.kind, one.terms, one.duty.text, *apart)
+            row = rows.setdefault(key, _row(one))
+            row["subjects"].append(subject[1])
+            row["roles"].append(subject[0])
+            row |= _by_kind(one, judgement, texts)
     return list(rows.values())
+
+
+def _row(one: OwedDuty) -> Row:
+    return {
+        "kind": one.duty.kind,
+        "text": one.duty.text,
+        "terms": one.terms,
+        "clause": one.duty.clause,
+        "words": one.words,
+        "subjects": [],
+        "roles": [],
+    }
+
+
+def _by_kind(one: OwedDuty, judgement: Judgement, texts: Texts) -> Row:
+    subject: Key = (judgement.subject.role, judgement.subject.name)
+    match one.duty.kind:
+        case "license-copy":
+            data = texts.copy_of(one.terms, subject)
+            name = f"{LICENSES}/{_file_name(one.terms)}-{subject[0]}-{subject[1]}.txt"
+            return {"file": name, "sha256": hashlib.sha256(data).hexdigest()} if data else {"file": None}
+        case "attribution":
+            return {"carry": texts.names_of(judgement) or None}
+        case "keep-notices":
+            return {"carry": [*texts.names_of(judgement), *texts.notices_of(subject)]}
+        case "notice":
+            return {"carry": [one.duty.text]}
+    return {}
 
 
 def unmet(rows: Iterable[Row], *, name: str, commercial: bool) -> list[Problem]:
     """The duties that cannot be done as the recipe stands, each with its cure."""
     problems = []
     for row in rows:
-        because = f"{row['terms']}, {row['clause']}"
+        because, whose = f"{row['terms']}, {row['clause']}", ", ".join(row["subjects"])
         if row["kind"] == "name-prefix" and not begins_with(name, row["text"]):
             problems.append(
                 Problem(
@@ -91,7 +127,7 @@ def unmet(rows: Iterable[Row], *, name: str, commercial: bool) -> list[Problem]:
         if row["kind"] == "non-commercial" and commercial:
             problems.append(
                 Problem(
-                    f"{', '.join(row['subjects'])} may not be used commercially ({because})",
+                    f"{whose} may not be used commercially ({because})",
                     "rights.commercial",
                     f"set it to false if that is so, or use something else. {DISCLAIMER}",
                 )
@@ -100,8 +136,16 @@ def unmet(rows: Iterable[Row], *, name: str, commercial: bool) -> list[Problem]:
             problems.append(
                 Problem(
                     f"a copy of {row['terms']} must go with the student, and none was found ({row['clause']})",
-                    ", ".join(row["subjects"]),
-                    f"give its text as `license_file` beside the `license` of {row['subjects'][0]}. {DISCLAIMER}",
+                    whose,
+                    f"give its text as `license_file` beside the `license` of {whose}. {DISCLAIMER}",
+                )
+            )
+        if row["kind"] == "attribution" and row["carry"] is None:
+            problems.append(
+                Problem(
+                    f"the authors of {whose} must be named, and nothing says who they are ({because})",
+                    whose,
+                    f"give `attribution` for {whose}. {DISCLAIMER}",
                 )
             )
     return problems
@@ -111,53 +155,87 @@ def deliver(folder: Path, judgements: Sequence[Judgement], rows: Sequence[Row], 
     """Write NOTICE and ``licenses/`` into the bottle."""
     for row in rows:
         if row.get("file"):
-            found = next(data for subject in row["subjects"] if (data := texts.copy_of(row["terms"], subject)))
+            data = texts.copy_of(row["terms"], (row["roles"][0], row["subjects"][0]))
+            assert data is not None  # noqa: S101 - the row has a file because there is a text
             path = folder / row["file"]
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, found)
+            write_atomically(path, data)
     write_atomically(folder / NOTICE, _notice(judgements, rows, texts, name).encode("utf-8"))
 
 
 def card_lines(rows: Iterable[Row]) -> list[str]:
     """What the card must show: badges first, then the marks, policies and conditions."""
-    rows = list(rows)
-    lines = [f"**{row['text']}**" for row in rows if row["kind"] == "badge"]
-    lines += [f"**{NON_COMMERCIAL}**"] if any(row["kind"] == "non-commercial" for row in rows) else []
-    conditions = [f"- {row['text']} ({row['terms']}, {row['clause']})" for row in rows if row["kind"] == "condition"]
-    policies = [f"- Use policy: {row['text']} ({row['terms']})" for row in rows if row["kind"] == "use-policy"]
-    if policies or conditions:
-        lines += ["", "Who uses or passes on this model is bound by:", "", *policies, *conditions]
-    return lines
+    shown = [(row["kind"], _card_line(row)) for row in rows]
+    top = [line for kind, line in shown if kind in ("badge", "non-commercial")]
+    below = [line for kind, line in shown if kind in ("use-policy", "condition")]
+    lines = list(dict.fromkeys(top))
+    return [*lines, "", "Who uses or passes on this model is bound by:", "", *dict.fromkeys(below)] if below else lines
 
 
-def check(folder: Path, rows: Iterable[Row], *, name: str) -> list[str]:
-    """The duties that a bottle does not meet, in words."""
-    card, notice = _text_of(folder / "README.md"), _text_of(folder / NOTICE)
+def check(folder: Path, label: Mapping[str, Any]) -> list[str]:
+    """The duties that a bottle does not meet, in words: those its label lists, and those that it should list."""
+    rows, name = label["rights"]["duties"], label["name"]
+    card, notice = _text_of(folder / "README.md").splitlines(), _text_of(folder / NOTICE)
     broken = []
     for row in rows:
         match row["kind"]:
             case "name-prefix":
                 met = begins_with(name, row["text"])
-            case "badge" | "condition" | "use-policy":
-                met = row["text"] in card
-            case "non-commercial":
-                met = NON_COMMERCIAL in card
-            case "notice":
-                met = row["text"] in notice
-            case "attribution":
-                met = all(f" {subject}: " in notice for subject in row["subjects"])
+            case "badge" | "non-commercial" | "use-policy" | "condition":
+                met = _card_line(row) in card
+            case "notice" | "attribution" | "keep-notices":
+                met = row["carry"] is not None and all(text in notice for text in row["carry"])
             case "license-copy":
-                met = bool(row.get("file")) and bool(_text_of(folder / row["file"]).strip())
+                met = _holds(folder, row)
             case _:
                 met = False
         if not met:
             broken.append(f"duty not met: {row['words']} ({row['terms']}, {row['clause']})")
-    return broken
+    return broken + _left_out(label)
+
+
+def _left_out(label: Mapping[str, Any]) -> list[str]:
+    """Duties that the label's own subjects owe by the table it was made with, and that it does not list."""
+    rights, table = label["rights"], Table.load()
+    if rights["terms_table"] != table.digest:
+        return []  # made with another table: there is nothing to compare with
+    listed = {(row["kind"], row["terms"], row["text"]) for row in rights["duties"]}
+    missing = []
+    for subject in rights["subjects"]:
+        for terms in subject["terms"]:
+            known = table.by_id(terms["id"])
+            for duty in known[1].duties if known else ():
+                touched: set[Touch] = set(terms["touches"])
+                due = rights["use"] in duty.due and touched & set(duty.touches)
+                applies = duty.commercial in (None, rights["commercial"])
+                if due and applies and (duty.kind, terms["id"], duty.text) not in listed:
+                    words = OwedDuty(duty, terms["id"]).words
+                    missing.append(f"duty not listed: {words} ({terms['id']}, {duty.clause})")
+    return list(dict.fromkeys(missing))
 
 
 def begins_with(name: str, prefix: str) -> bool:
     """Whether ``name`` begins with ``prefix``; a hyphen, an underscore or a space are the same."""
     return re.sub(r"[\s_-]+", " ", name).startswith(prefix)
+
+
+def _card_line(row: Row) -> str:
+    match row["kind"]:
+        case "badge":
+            return f"**{row['text']}**"
+        case "non-commercial":
+            return f"**{NON_COMMERCIAL}**"
+        case "use-policy":
+            return f"- Use policy: {row['text']} ({row['terms']})"
+        case _:
+            return f"- {row['text']} ({row['terms']}, {row['clause']})"
+
+
+def _holds(folder: Path, row: Row) -> bool:
+    path = folder / LICENSES / Path(str(row["file"])).name
+    if f"{LICENSES}/{path.name}" != row["file"] or path.is_symlink() or not path.is_file():
+        return False
+    return bool(hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"])
 
 
 def _notice(judgements: Sequence[Judgement], rows: Sequence[Row], texts: Texts, name: str) -> str:
@@ -167,15 +245,13 @@ def _notice(judgements: Sequence[Judgement], rows: Sequence[Row], texts: Texts, 
         version = f", version {subject.identity}" if subject.identity else ""
         lines.append(f"{subject.role} {subject.name}: {subject.address}{version}")
         lines.append(f"  terms: {judgement.license}")
-        if subject.attribution:
-            lines.append(f"  by: {subject.attribution}")
+        lines += [f"  by: {who}" for who in texts.names_of(judgement)]
         if judgement.lifted_by:
             lines.append(f"  used on the responsibility of: {judgement.lifted_by}")
-    notices = [row["text"] for row in rows if row["kind"] == "notice"]
-    lines += ["", *notices] if notices else []
-    for subject_name, paths in texts.notices.items():
-        for path in paths:
-            lines += ["", f"From the NOTICE of {subject_name}:", "", _text_of(path).strip()]
+    lines += [""] + [text for row in rows if row["kind"] == "notice" for text in row["carry"]]
+    for role, subject_name in texts.notices:
+        for text in texts.notices_of((role, subject_name)):
+            lines += ["", f"From the NOTICE of {role} {subject_name}:", "", text]
     lines += ["", *(f"Use policy: {row['text']}" for row in rows if row["kind"] == "use-policy"), DISCLAIMER]
     return "\n".join(lines) + "\n"
 
@@ -190,7 +266,7 @@ def _our_own() -> list[bytes]:
 
 
 def _file_name(terms: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", terms) + ".txt"
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", terms)
 
 
 def _text_of(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Judgements as rows of a ledger or label, and in plain words.
 
 row = as_row(judgement)
-for line in explain(judgement, use, table=table, base_terms=None): print(line)
+for line in explain(judgement, use, table=table, base_terms=()): print(line)
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stillhouse.rights.terms import Table, as_document
+from stillhouse.rights.terms import Table
 from stillhouse.rights.verdict import Judgement, Use, Verdict, would_change
 
 
@@ -26,7 +26,20 @@ def as_row(judgement: Judgement) -> dict[str, Any]:
         "reason": judgement.reason,
         "clause": deciding.clause,
         "documents": [
-            {"terms": finding.terms, "evidence": finding.evidence, **as_document(finding.document)}
+            {
+                "terms": finding.terms,
+                "title": finding.document.title,
+                "dated": finding.document.dated.isoformat() if finding.document.dated else None,
+                "read": finding.document.read.isoformat(),
+                "trust": finding.trust,
+                "evidence": finding.evidence,
+                "says": finding.document.says,
+            }
+            for finding in judgement.findings
+            if finding.document
+        ],
+        "terms": [
+            {"id": finding.terms, "touches": list(finding.touches)}
             for finding in judgement.findings
             if finding.document
         ],
@@ -38,7 +51,7 @@ def as_row(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def explain(judgement: Judgement, use: Use, *, table: Table, base_terms: Iterable[str] | None) -> list[str]:
+def explain(judgement: Judgement, use: Use, *, table: Table, base_terms: Iterable[str] = ()) -> list[str]:
     """The verdict in plain words: what decided it, what is owed, what is uncertain, and what would change it."""
     subject = judgement.subject
     lines = [f"{subject.role} {subject.address}, as {_article(use.words)}: {judgement.verdict.words}"]
@@ -46,7 +59,7 @@ def explain(judgement: Judgement, use: Use, *, table: Table, base_terms: Iterabl
         lines.append(f"  {finding.verdict.words}: {finding.reason}")
         if finding.document:
             dated = f"dated {finding.document.dated}, " if finding.document.dated else ""
-            lines.append(f"    {finding.terms}: {dated}read {finding.document.read}, {_TRUST[finding.document.trust]}")
+            lines.append(f"    {finding.terms}: {dated}read {finding.document.read}, {_TRUST[finding.trust]}")
     if judgement.lifted_by and judgement.lifted_from is not None:
         lines.append(f"  was {judgement.lifted_from.words}; {judgement.lifted_by} answers for it")
     lines += [f"  owed: {duty.words} ({duty.terms}, {duty.duty.clause})" for duty in judgement.duties]
@@ -57,7 +70,7 @@ def explain(judgement: Judgement, use: Use, *, table: Table, base_terms: Iterabl
         if judgement.verdict is not Verdict.FORBID:
             lines.append("  or: whoever answers for it says so in `rights.statement`, with who, when and why")
         elif not others:
-            lines.append("  no other use would be allowed, and no statement lifts it")
+            lines.append("  no other kind of student, release or purpose would be allowed, and no statement lifts it")
     return lines
 
 

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,7 +29,15 @@ StudentKind = Literal["classifier", "embedder", "extractor", "generative"]
 Release = Literal["internal", "served", "distributed"]
 Trust = Literal["primary", "secondary", "memory"]
 DutyKind = Literal[
-    "name-prefix", "badge", "notice", "license-copy", "use-policy", "attribution", "non-commercial", "condition"
+    "name-prefix",
+    "badge",
+    "notice",
+    "license-copy",
+    "keep-notices",
+    "use-policy",
+    "attribution",
+    "non-commercial",
+    "condition",
 ]
 EVERY_TOUCH: tuple[Touch, ...] = ("data", "init", "logits", "outputs")
 
@@ -64,13 +72,17 @@ class Rule(_Entry):
 
 
 class Duty(_Entry):
-    """Something owed. text: the prefix, badge, notice, policy or condition itself. due: at which releases."""
+    """Something owed. text: the prefix, badge, notice, policy or condition itself. due: at which releases.
+
+    commercial: owed only by runs that are so; ``None`` by all.
+    """
 
     kind: DutyKind
     clause: str
     text: str = ""
     due: tuple[Release, ...] = ("distributed",)
     touches: tuple[Touch, ...] = EVERY_TOUCH
+    commercial: bool | None = None
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
@@ -87,15 +99,17 @@ class Text(_Entry):
 
 
 class Terms(_Entry):
-    """What one document says. ids: SPDX ids or LicenseRef-…; several where the same holds for all of them."""
+    """What one document says. ids: SPDX ids or LicenseRef-…; several where the same holds for all of them.
+
+    aliases: other spellings, each of one of the ids.
+    """
 
     ids: Annotated[tuple[str, ...], Field(min_length=1)]
     title: str = ""
-    aliases: tuple[str, ...] = ()
+    aliases: dict[str, str] = Field(default_factory=dict)
     dated: date | None = None
     read: date
     trust: Trust
-    source: str = ""
     says: str
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
     duties: tuple[Duty, ...] = ()
@@ -105,17 +119,18 @@ class Terms(_Entry):
     def _total(self) -> Self:
         if not self.rules[-1].always or any(rule.always for rule in self.rules[:-1]):
             raise ValueError("the last rule, and no other, must apply to every use")
-        strangers = set(self.texts) - set(self.ids)
+        strangers = (set(self.texts) | set(self.aliases.values())) - set(self.ids)
         if strangers:
-            raise ValueError(f"texts of {sorted(strangers)}, which are not in `ids`")
+            raise ValueError(f"texts or aliases of {sorted(strangers)}, which are not in `ids`")
         return self
 
 
 class Family(_Entry):
     """Models or services that come under some terms, by name.
 
-    patterns: shell patterns, case-insensitive. With a slash or colon they match the whole name (``org/model``,
-    ``provider:model``), else the part after the last slash. also_model: the model behind a host has terms of its own.
+    patterns: shell patterns, case-insensitive. ``provider:model`` matches services and nothing else. ``org/model``
+    matches that organization's models, and a folder here that is called like one of them; ``model`` those of anybody.
+    also_model: the model behind a host has terms of its own.
     """
 
     patterns: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -139,15 +154,16 @@ class _File(_Entry):
 
 
 class Table:
-    """The built-in entries and those of a file of one's own."""
+    """The built-in entries and those of a file of one's own. own: ids of the latter."""
 
     def __init__(self, terms: Iterable[Terms], families: Iterable[Family]) -> None:
         self.terms = tuple(terms)
         self.families = tuple(families)
         self._by_id: dict[str, tuple[str, Terms]] = {}
         for entry in self.terms:
-            for name in (*entry.ids, *entry.aliases):
-                self._by_id.setdefault(name.casefold(), (name if name in entry.ids else entry.ids[0], entry))
+            for name, identifier in ({one: one for one in entry.ids} | entry.aliases).items():
+                self._by_id.setdefault(name.casefold(), (identifier, entry))
+        self.own: frozenset[str] = frozenset()
         self.digest = digest_of([entry.model_dump(mode="json") for entry in (*self.terms, *self.families)])
 
     @classmethod
@@ -165,6 +181,7 @@ class Table:
                 fix="give your document an id of its own, such as LicenseRef-ourhouse-contract-7",
             )
         table = Table((*self.terms, *more.terms), (*self.families, *more.family))
+        table.own = frozenset(name for entry in more.terms for name in entry.ids) if self.terms else frozenset()
         lost = sorted({name for family in more.family for name in family.terms if table.by_id(name) is None})
         if lost:
             raise StillhouseError(
@@ -209,16 +226,9 @@ def _parse(data: bytes, where: str) -> _File:
 
 def _matches(name: str, pattern: str) -> bool:
     whole, wanted = name.casefold(), pattern.casefold()
-    part = whole if "/" in wanted or ":" in wanted else whole.rpartition("/")[2]
-    return fnmatchcase(part, wanted)
-
-
-def as_document(entry: Terms) -> dict[str, Any]:
-    """What a label says of a document: its title, date, the day it was read, and how well it is known."""
-    return {
-        "title": entry.title,
-        "dated": entry.dated.isoformat() if entry.dated else None,
-        "read": entry.read.isoformat(),
-        "trust": entry.trust,
-        "says": entry.says,
-    }
+    if ":" in whole or ":" in wanted:
+        return ":" in whole and ":" in wanted and fnmatchcase(whole, wanted)
+    if "/" in wanted and "/" in whole:
+        return fnmatchcase(whole, wanted)
+    part = wanted.rpartition("/")[2]
+    return part != "*" and fnmatchcase(whole.rpartition("/")[2], part)

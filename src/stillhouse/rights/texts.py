@@ -17,10 +17,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+_GOES_ON = re.compile(r"[.;:]\s+\w+\s+\w+\s+\w+")  # a sentence after the holder's name is part of the text
+_RESERVED = re.compile(r"all rights reserved\.?", re.I)
 _WORD = re.compile(r"[^\W_]+")
 _COPYRIGHT = re.compile(r"[\s#*/>-]*(?:copyright\s*(?:\(c\)|©|\[|<|\d{4})|(?:\(c\)|©)\s*\d{4})", re.I)
 _START_WORDS = 8
 _LONGEST_PREAMBLE = 24  # a title, an "SPDX-License-Identifier" line, "All rights reserved."
+_NO_TITLE = frozenset({"not", "no", "may", "must", "shall", "only", "except", "without", "unless", "prohibited"})
 # marks that differ between copies of one text
 _MARKS = str.maketrans({"’": "'", "‘": "'", "\u00ad": None})
 
@@ -55,7 +58,7 @@ def words_of(text: str) -> list[str]:
     kept, opens = [], True
     for line in text.splitlines():
         # a notice stands in a paragraph of its own; the same words inside a sentence are part of the text
-        notice = opens and _COPYRIGHT.match(line) is not None
+        notice = opens and _COPYRIGHT.match(line) is not None and not _GOES_ON.search(_RESERVED.sub("", line))
         opens = notice or not line.strip()
         if not notice:
             kept.append(line)
@@ -90,7 +93,7 @@ def recognise(text: str, known: Iterable[tuple[str, KnownText]]) -> Recognised:
 def _find(words: list[str], start: list[str]) -> int | None:
     for at in range(min(len(words), _LONGEST_PREAMBLE + 1)):
         if words[at : at + len(start)] == start:
-            return at
+            return at if not _NO_TITLE & set(words[:at]) else None
     return None
 
 

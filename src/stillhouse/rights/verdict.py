@@ -16,13 +16,20 @@ from enum import IntEnum
 from itertools import product
 from typing import Literal, Protocol, get_args
 
-from stillhouse.rights.terms import Duty, Release, Rule, StudentKind, Table, Terms, Touch
+from stillhouse.rights.terms import Duty, Release, Rule, StudentKind, Table, Terms, Touch, Trust
 
 DISCLAIMER = "This is not legal advice."
 Role = Literal["data", "teacher", "base"]
-OWNED = "owned"
-BY_ROW = "by row"
+# exceptions that only add permission to the license they stand with
+_EXCEPTIONS = frozenset({"llvm-exception", "classpath-exception-2.0", "gcc-exception-3.1", "font-exception-2.0"})
+_EUROPEAN_UNION = frozenset(
+    {"AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV"}
+    | {"MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK", "EEA"}
+)
 _OLD_DAYS = 365
+
+
+_TRUST: tuple[Trust, ...] = get_args(Trust)  # from best to worst
 
 
 class Verdict(IntEnum):
@@ -47,12 +54,19 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True)
 class Use:
-    """What the student is, and who will get it. regions: where; none stated counts as everywhere."""
+    """What the student is, and who will get it. regions: where, as country codes or EU; none counts as everywhere."""
 
     student: StudentKind = "classifier"
     release: Release = "internal"
     commercial: bool = True
     regions: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> frozenset[str]:
+        """The regions in one spelling, with the European Union where one of its members is named."""
+        given = frozenset(region.upper() for region in self.regions)
+        union = frozenset({"EU"}) if given & _EUROPEAN_UNION else frozenset()
+        return given | union | (frozenset({"UK"}) if "GB" in given else frozenset())
 
     @property
     def words(self) -> str:
@@ -65,23 +79,29 @@ class Use:
 class Claim:
     """One thing that is known of a subject's terms.
 
-    terms: an id of the table, an id that is not in it, ``None`` for a text that nobody knows, ``OWNED``, or ``BY_ROW``
-    where stage 1 judges each row by the license it states.
+    terms: a license expression, or ``None`` for something that nobody knows, with ``note`` saying what. kind: owned,
+    where the recipe says whose it is; by row, where stage 1 judges each row by the license it states.
     assured: false where the evidence does not speak for the content itself, as a package's metadata does not for
-    third-party texts inside it.
+    third-party texts inside it. declared: said by the recipe, found nowhere. trust, read: of the claim itself.
+    touches: where it is not the subject's own.
     """
 
     terms: str | None
     evidence: str
     assured: bool = True
     note: str = ""
+    kind: Literal["license", "owned", "by row"] = "license"
+    declared: bool = False
+    trust: Trust = "primary"
+    read: date | None = None
+    touches: tuple[Touch, ...] = ()
 
 
 @dataclass(frozen=True)
 class Subject:
     """What is judged: a teacher, a base or a data source, and all that is known of its terms.
 
-    touches: what the student takes from it. here: false while it has still to be fetched, or is a service.
+    touches: what the student takes from it. here: false while it, or what speaks for it, has still to be fetched.
     identity: its revision or version, as far as it is known.
     attribution: whom to name, as the recipe says.
     """
@@ -120,6 +140,8 @@ class OwedDuty:
                 said = f"the use policy {text} is followed and passed on"
             case "attribution":
                 said = "its authors are named in NOTICE"
+            case "keep-notices":
+                said = "its own notices are kept in NOTICE"
             case "non-commercial":
                 said = "it is marked as for non-commercial use only"
             case "condition":
@@ -139,6 +161,9 @@ class Finding:
     document: Terms | None = None
     evidence: str = ""
     warnings: tuple[str, ...] = ()
+    declared: bool = False
+    trust: Trust = "primary"
+    touches: tuple[Touch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,7 +226,7 @@ class LiftingStatement(Protocol):
 class _Context:
     use: Use
     table: Table
-    base_terms: frozenset[str] | None
+    base_terms: frozenset[str]
     today: date = field(default_factory=date.today)
 
 
@@ -210,16 +235,15 @@ def judge(
     use: Use,
     *,
     table: Table,
-    base_terms: Iterable[str] | None = None,
+    base_terms: Iterable[str] = (),
     today: date | None = None,
 ) -> Judgement:
     """Judge one subject.
 
-    base_terms: ids of the terms of every base of the student, for documents that except their own derivatives;
-    ``None`` where there is no base. today: the day of the judgement, for entries that have grown old.
+    base_terms: ids of the terms of every base of the student, for documents that except their own derivatives; as
+    found in the bases' files and names, not as declared. today: the day of the judgement, which makes entries old.
     """
-    bases = frozenset(base_terms) if base_terms is not None else None
-    context = _Context(use, table, bases, today or date.today())
+    context = _Context(use, table, frozenset(base_terms), today or date.today())
     findings = [found for claim in subject.claims for found in _findings(claim, subject, context)]
     if not findings:
         where = "it is not here yet, and its name is not in the terms table" if not subject.here else "none was found"
@@ -228,12 +252,13 @@ def judge(
 
 
 def _findings(claim: Claim, subject: Subject, context: _Context) -> list[Finding]:
-    if claim.terms == OWNED:
-        return [Finding(OWNED, Verdict.ALLOW, f"owned by {claim.note}, stated in the {claim.evidence}")]
-    if claim.terms == BY_ROW:
-        return [Finding(BY_ROW, Verdict.ALLOW, "each row is judged by the license it states; those without a right go")]
+    if claim.kind == "owned":
+        reason = f"owned by {claim.note}, stated in the {claim.evidence}"
+        return [Finding("owned", Verdict.ALLOW, reason, declared=True)]
+    if claim.kind == "by row":
+        return [Finding("by row", Verdict.ALLOW, "each row is judged by the license it states; those without one go")]
     if claim.terms is None:
-        return [Finding("unrecognised text", Verdict.UNKNOWN, claim.note, evidence=claim.evidence)]
+        return [Finding("not known", Verdict.UNKNOWN, claim.note, evidence=claim.evidence, declared=claim.declared)]
     return _expression(claim.terms, claim, subject, context)
 
 
@@ -252,10 +277,10 @@ def _expression(text: str, claim: Claim, subject: Subject, context: _Context) ->
     if text.startswith("(") and text.endswith(")"):
         return _expression(text[1:-1].strip(), claim, subject, context)
     base, with_exception, _ = text.partition(" WITH ")
-    if with_exception and context.table.by_id(base):  # an exception only adds permission
+    if with_exception and text.rpartition(" ")[2].casefold() in _EXCEPTIONS and context.table.by_id(base):
         return _expression(base, claim, subject, context)
     reason = f"{text!r}, stated in the {claim.evidence}, is not in the terms table"
-    return [Finding(text, Verdict.UNKNOWN, reason, evidence=claim.evidence)]
+    return [Finding(text, Verdict.UNKNOWN, reason, evidence=claim.evidence, declared=claim.declared)]
 
 
 def _split(text: str, word: str) -> list[str]:
@@ -270,12 +295,15 @@ def _split(text: str, word: str) -> list[str]:
 
 
 def _apply(terms_id: str, document: Terms, claim: Claim, subject: Subject, context: _Context) -> Finding:
-    decided = [_first_rule(document, touch, context) for touch in subject.touches]
+    touches = claim.touches or subject.touches
+    decided = [_first_rule(document, touch, context) for touch in touches]
     rule = max(decided, key=lambda one: Verdict.of(one.verdict))
     duties = tuple(
         OwedDuty(duty, terms_id)
         for duty in document.duties
-        if context.use.release in duty.due and set(duty.touches) & set(subject.touches)
+        if context.use.release in duty.due
+        and set(duty.touches) & set(touches)
+        and duty.commercial in (None, context.use.commercial)
     )
     verdict = Verdict.of(rule.verdict)
     reason = f"{document.title or terms_id}, {rule.clause}: {rule.because or document.says} ({claim.evidence})"
@@ -285,12 +313,22 @@ def _apply(terms_id: str, document: Terms, claim: Claim, subject: Subject, conte
     if verdict is Verdict.ALLOW and duties:
         verdict = Verdict.ALLOW_WITH_DUTIES
     return Finding(
-        terms_id, verdict, reason, rule.clause, duties, document, claim.evidence, _warnings(document, claim, context)
+        terms_id,
+        verdict,
+        reason,
+        rule.clause,
+        duties,
+        document,
+        claim.evidence,
+        _warnings(terms_id, document, claim, context),
+        claim.declared,
+        max(document.trust, claim.trust, key=_TRUST.index),
+        touches,
     )
 
 
 def _first_rule(document: Terms, touch: Touch, context: _Context) -> Rule:
-    use, same_base = context.use, context.base_terms is not None and context.base_terms <= set(document.ids)
+    use, same_base = context.use, bool(context.base_terms) and context.base_terms <= set(document.ids)
     for rule in document.rules:
         when = rule.when
         if (
@@ -298,20 +336,25 @@ def _first_rule(document: Terms, touch: Touch, context: _Context) -> Rule:
             and use.student in when.student
             and use.release in when.release
             and when.commercial in (None, use.commercial)
-            and (not when.region or not use.regions or set(when.region) & set(use.regions))
+            and (not when.region or not use.regions or set(when.region) & use.places)
             and when.same_base in (None, same_base)
         ):
             return rule
     raise AssertionError("the last rule applies always")  # the table's own validator sees to it
 
 
-def _warnings(document: Terms, claim: Claim, context: _Context) -> tuple[str, ...]:
+def _warnings(terms_id: str, document: Terms, claim: Claim, context: _Context) -> tuple[str, ...]:
     found = [claim.note] if claim.note else []
-    title = document.title or document.ids[0]
-    if (context.today - document.read).days > _OLD_DAYS:
-        found.append(f"{title} was read on {document.read}, more than a year ago: terms change, read them again")
+    title = document.title or terms_id
+    for what, read in ((title, document.read), (f"that {claim.evidence} comes under {title}", claim.read)):
+        if read is not None and (context.today - read).days > _OLD_DAYS:
+            found.append(f"{what} was read on {read}, more than a year ago: terms change, read them again")
     if document.trust == "memory":
         found.append(f"{title} is entered from memory: read it before you rely on it")
+    elif claim.trust == "memory":
+        found.append(f"that {claim.evidence} comes under {title} is entered from memory: look before you rely on it")
+    if terms_id in context.table.own:
+        found.append(f"{title} comes from a terms file of your own")
     return tuple(found)
 
 
@@ -341,9 +384,9 @@ def refusals(judgements: Sequence[Judgement]) -> list[Judgement]:
     return [judgement for judgement in judgements if judgement.verdict > Verdict.ALLOW_WITH_DUTIES]
 
 
-def would_change(judgement: Judgement, use: Use, *, table: Table, base_terms: Iterable[str] | None) -> list[Use]:
+def would_change(judgement: Judgement, use: Use, *, table: Table, base_terms: Iterable[str] = ()) -> list[Use]:
     """The nearest other uses for which the subject would be allowed: as few changes as possible, or none at all."""
-    bases = tuple(base_terms) if base_terms is not None else None
+    bases = tuple(base_terms)
     found: dict[int, list[Use]] = {}
     for student, release, commercial in product(get_args(StudentKind), get_args(Release), (True, False)):
         other = replace(use, student=student, release=release, commercial=commercial)
