@@ -15,7 +15,7 @@ from stillhouse.recipe import Recipe, parse_recipe
 from stillhouse.recipe.fields import STEPS, leaves
 from tiny_world import World
 
-STATEMENT = {"who": "me", "when": "2026-01-02", "why": "because I said so", "covers": ["words"], "reference": "T-1"}
+STATEMENT = {"who": "me", "when": "2026-01-02", "why": "because I said so", "covers": ["data"], "reference": "T-1"}
 FROM_CONFIG = {"kind": "from-config", "layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 24}
 
 # field -> (another value, first stage that must run again)
@@ -31,7 +31,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "rights.statement.who": ("you", "finish"),
     "rights.statement.when": ("2026-01-03", "finish"),
     "rights.statement.why": ("because you said so", "finish"),
-    "rights.statement.covers": (["data"], "finish"),
+    "rights.statement.covers": (["teacher"], "finish"),
     "rights.statement.reference": ("T-2", "finish"),
     "paths.runs": ("elsewhere", None),
     "paths.answers": ("elsewhere/answers.sqlite", None),

@@ -17,7 +17,8 @@ from stillhouse.recipe.bind import prompt_of, question_of
 from stillhouse.recipe.model import ApiTeacher, Recipe
 from stillhouse.student import quiet
 from stillhouse.teachers import is_classifier
-from stillhouse.teachers.local import common_prefix, encode, load_tokenizer, model_folder
+from stillhouse.teachers.local import Renderer, common_prefix, load_tokenizer, model_folder
+from stillhouse.teachers.templates import texts_ids
 
 _SAMPLE = 200
 _BYTES_PER_TOKEN = 4  # of English text in the vocabularies of common models
@@ -90,8 +91,8 @@ def forecast(recipe: Recipe, *, base: Path) -> Forecast | ApiForecast | None:
     sample, total = sample_rows(recipe, cache=cache, base=base, count=_SAMPLE)
     texts = [row.text for row in sample]
     prompted = not is_classifier(folder)
-    rendered = [prompt.render(text, tokenizer) for text in texts] if prompted else texts
-    ids = [tuple(one) for one in encode(tokenizer, rendered)]
+    renderer = Renderer(tokenizer)
+    ids = texts_ids(tokenizer, [renderer.render(prompt, text) for text in texts] if prompted else texts)
     if not ids:
         return None
     shared = len(common_prefix(ids)) if prompted else 0

@@ -18,7 +18,8 @@ from stillhouse.recipe.bind import prompt_of, question_of
 from stillhouse.recipe.model import ApiTeacher, Recipe
 from stillhouse.student import quiet
 from stillhouse.teachers import is_classifier
-from stillhouse.teachers.local import encode, encode_answers, load_tokenizer, model_folder
+from stillhouse.teachers.local import Renderer, encode_answers, load_tokenizer, model_folder
+from stillhouse.teachers.templates import text_ids
 
 Ids = tuple[int, ...]
 
@@ -74,13 +75,14 @@ def _teacher_view(recipe: Recipe, cache: Path, base: Path) -> Callable[[str], tu
     files = resolve(section.model, cache=cache, base=base)
     tokenizer = load_tokenizer(files, cache=cache)
     if is_classifier(model_folder(files, cache)):
-        return lambda text: (text, tuple(encode(tokenizer, [text])[0]), {})
+        return lambda text: (text, tuple(tokenizer(text)["input_ids"]), {})
+    renderer = Renderer(tokenizer)
     words = [prompt.answer_for(label) for label in recipe.labels]
 
     def see(text: str) -> tuple[str, Ids, dict[str, Ids]]:
-        asked = prompt.render(text, tokenizer)
+        asked = renderer.render(prompt, text)
         answers = encode_answers(tokenizer, asked, words)
-        return asked, tuple(encode(tokenizer, [asked])[0]), dict(zip(recipe.labels, answers, strict=True))
+        return asked, text_ids(tokenizer, asked), dict(zip(recipe.labels, answers, strict=True))
 
     return see
 

@@ -10,21 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
-
-from stillhouse.errors import StillhouseError
+from typing import Any
 
 _PLACEHOLDER = re.compile(r"\{(text|label)\}")
-
-
-class ChatTokenizer(Protocol):
-    """What a prompt needs of a tokenizer to be rendered as a chat."""
-
-    chat_template: str | None
-
-    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> Any:
-        """Render messages with the model's own template."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -52,19 +40,11 @@ class Prompt:
         """The continuation that stands for ``label``."""
         return fill(self.answer, label=self.words[label])
 
-    def render(self, text: str, tokenizer: ChatTokenizer | None = None) -> str:
-        """The exact text that the teacher sees about ``text``, up to where its answer begins."""
-        if not self.chat:
-            opening = [self.instruction] if self.instruction else []
-            turns = [fill(self.question, text=shot) + self.answer_for(label) for shot, label in self.examples]
-            return self.separator.join([*opening, *turns, fill(self.question, text=text)])
-        if tokenizer is None or not tokenizer.chat_template:
-            raise StillhouseError(
-                "the teacher's tokenizer has no chat template",
-                where="ferment.prompt.chat",
-                fix="set `ferment.prompt.chat: false`, or use an instruction-tuned teacher",
-            )
-        return str(tokenizer.apply_chat_template(self.messages(text), tokenize=False, add_generation_prompt=True))
+    def render(self, text: str) -> str:
+        """The plain text about ``text``, up to where the answer begins."""
+        opening = [self.instruction] if self.instruction else []
+        turns = [fill(self.question, text=shot) + self.answer_for(label) for shot, label in self.examples]
+        return self.separator.join([*opening, *turns, fill(self.question, text=text)])
 
     def messages(self, text: str) -> list[dict[str, str]]:
         """The same as a chat: a system message where there is an instruction, the examples as turns, the question."""

@@ -26,6 +26,7 @@ from stillhouse.store import digest_of, reached
 from stillhouse.student import quiet
 from stillhouse.teachers.protocol import Capability, Questions
 from stillhouse.teachers.scoring import Scorer
+from stillhouse.teachers.templates import ChatTemplate, RowError, text_ids, texts_ids
 
 _SMALLEST_GGUF = 1024  # bytes; the header of any real model is larger
 _CONVERSION = "1"  # raise it when the conversion below changes what it writes
@@ -42,6 +43,7 @@ class LocalTeacher:
         self.placement = placement
         self._weights_digest = weights_digest
         self.scorer = Scorer(model)
+        self._renderer = Renderer(tokenizer)
 
     @classmethod
     def load(cls, files: Files, placement: Placement, *, cache: Path) -> LocalTeacher:
@@ -80,7 +82,7 @@ class LocalTeacher:
 
     def render(self, prompt: Prompt, text: str) -> str:
         """The whole prompt, up to where the answer begins."""
-        return prompt.render(text, self.tokenizer)
+        return self._renderer.render(prompt, text)
 
     def answers(self, prompt: Prompt, labels: Sequence[str]) -> list[str]:
         """The continuations that stand for the labels."""
@@ -92,7 +94,7 @@ class LocalTeacher:
 
     def questions(self, prompts: Sequence[str], answers: Sequence[str]) -> Questions:
         """Tokenize; the common prefix of all prompts is found on the ids, so no seam can move a token border."""
-        encoded = [tuple(ids) for ids in encode(self.tokenizer, list(prompts))]
+        encoded = texts_ids(self.tokenizer, prompts)
         answer_ids = encode_answers(self.tokenizer, prompts[0] if prompts else "", answers)
         longest = self.context() - max(map(len, answer_ids))
         refused = {
@@ -119,26 +121,41 @@ def load_tokenizer(files: Files, *, cache: Path) -> Any:
         return AutoTokenizer.from_pretrained(model_folder(files, cache))
 
 
-def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Token ids of prompts, with one beginning-of-sequence token where the model has one."""
-    # a template writes its own special tokens; adding them again would give two beginnings
-    has_special = tokenizer.bos_token is not None and texts and texts[0].startswith(tokenizer.bos_token)
-    return tokenizer(texts, add_special_tokens=not has_special)["input_ids"] if texts else []
+class Renderer:
+    """Prompts as the model of one tokenizer sees them: plain, or through its chat template, which is tried out once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._chat: ChatTemplate | None = None
+
+    def render(self, prompt: Prompt, text: str) -> str:
+        """The prompt about ``text``; raises :class:`StillhouseError` where the template cannot write it."""
+        if not prompt.chat:
+            return prompt.render(text)
+        self._chat = self._chat or ChatTemplate(self._tokenizer)
+        try:
+            return self._chat.text(prompt.messages(text))
+        except RowError as error:
+            raise StillhouseError(
+                f"the teacher's chat template refuses the prompt: {error}",
+                where="ferment.prompt",
+                fix="leave out what it refuses, or set `ferment.prompt.chat: false`",
+            ) from error
 
 
 def encode_answers(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """Token ids of answers as they follow ``prompt``; raises :class:`StillhouseError` where they cannot be told apart
     or change the prompt's own tokens."""
-    (head,) = encode(tokenizer, [prompt])
-    found = []
-    for answer, ids in zip(answers, encode(tokenizer, [prompt + answer for answer in answers]), strict=True):
+    head = text_ids(tokenizer, prompt)
+    found: list[tuple[int, ...]] = []
+    for answer, ids in zip(answers, texts_ids(tokenizer, [prompt + answer for answer in answers]), strict=True):
         if ids[: len(head)] != head or len(ids) == len(head):
             raise StillhouseError(
                 f"the answer {answer!r} changes how the end of the question is split into tokens",
                 where="ferment.prompt.answer",
                 fix="begin the answer with a space, or end the question without one",
             )
-        found.append(tuple(ids[len(head) :]))
+        found.append(ids[len(head) :])
     for first in found:
         for second in found:
             if first is not second and second[: len(first)] == first:
