@@ -43,7 +43,7 @@ def figures(*, quick: bool, work: Path) -> list[Figure]:
     _fetch(work)
     timed = run_once(work, "seed-0", size)
     found = _timed_figures(timed, quick=quick)
-    found += _naive_figures(work, timed, texts=16 if quick else 48, quick=quick)
+    found += naive_figures(work, timed["folder"], texts=16 if quick else 48, quick=quick)
     seeds = [timed] if quick else [timed, *(run_once(work, f"seed-{n}", [f"distill.train.seed={n}"]) for n in (1, 2))]
     found += _quality_figures(seeds, quick=quick)
     if not quick:
@@ -115,10 +115,11 @@ def _timed_figures(run: Runs, *, quick: bool) -> list[Figure]:
     ]
 
 
-def _naive_figures(work: Path, run: Runs, *, texts: int, quick: bool) -> list[Figure]:
+def naive_figures(work: Path, folder: Path, *, texts: int, quick: bool) -> list[Figure]:
     """Our scoring against the plain loop, one whole prompt at a time, on the same texts in the same process.
 
-    Two passes in half precision never agree to the last bit, so both are held against float32.
+    folder: of a run with its first stage. Two passes in half precision never agree to the last bit, so both are held
+    against float32.
     """
     code = f"""
 import json, time, torch
@@ -134,7 +135,7 @@ recipe = load_recipe(Path({str(RECIPE)!r}))
 teacher = load_teacher(recipe.ferment.teacher, cache=Path({str(_cache())!r}), base=Path("."))
 prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
 answers = [prompt.answer_for(label) for label in recipe.labels]
-texts = read(Path({str(run["folder"])!r}) / "1-raw", "test")["text"].to_pylist()
+texts = read(Path({str(folder)!r}) / "1-raw", "test")["text"].to_pylist()
 rendered = [prompt.render(text, teacher.tokenizer) for text in texts[:{texts}]]
 many = [prompt.render(text, teacher.tokenizer) for text in texts[: 8 * {texts}]]
 last = [teacher.tokenizer(answer)["input_ids"][-1] for answer in answers]

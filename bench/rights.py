@@ -228,7 +228,12 @@ def _duty_figures(world: Any, texts: dict[str, str], work: Path) -> list[Figure]
         *(Figure(f"  its bottle holds the {name}", float(there), "", (">=", 1)) for name, there in held.items()),
         Figure("  bottle as sealed: problems found", len(verify_bottle(bottle)), "", ("<=", 0)),
         Figure(f"  verify fails after removing one of {len(damage)}", caught, "", (">=", len(damage))),
-        Figure("  duties struck from the label: those that verify names", missed, "", (">=", len(label["rights"]["duties"]))),
+        Figure(
+            "  duties struck from the label: those that verify names",
+            missed,
+            "",
+            (">=", len(label["rights"]["duties"])),
+        ),
         Figure("subjects on its label", len(rows), "", (">=", 3)),
         Figure("  of which without a document", blank, "", ("<=", 0)),
     ]
