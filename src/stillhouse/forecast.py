@@ -25,7 +25,7 @@ _BYTES_PER_TOKEN = 4  # of English text in the vocabularies of common models
 _BYTES_PER_ANSWER = 190  # key, log-probabilities and checksum in the answer store, and the row of the signal
 # what share of a matrix product's speed whole forward passes reached: small batches, attention and the vocabulary's
 # head cost the rest (docs/measurements.md)
-_EFFICIENCY = (0.12, 0.6)
+_EFFICIENCY = (0.2, 0.9)
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def forecast(recipe: Recipe, *, base: Path) -> Forecast | ApiForecast | None:
     documents = _documents(recipe, total)
     tokens = round(documents * mean(len(one) - shared for one in ids)) + shared
     placement = place(section.device, section.precision)
-    body, head = _parameters(folder)
+    body, head, width = _parameters(folder)
     operations = 2.0 * (tokens * body + documents * head)
-    speed = _speed(placement)
+    speed = _speed(placement, width)
     return Forecast(
         documents,
         tokens,
@@ -135,34 +135,34 @@ def _of_endpoint(recipe: Recipe, section: ApiTeacher, cache: Path, base: Path) -
     return ApiForecast(calls, prompts, answers, money)
 
 
-def _parameters(folder: Path) -> tuple[int, int]:
-    """Parameters that every token passes, and those of the head that every document passes once."""
+def _parameters(folder: Path) -> tuple[int, int, int]:
+    """Parameters that every token passes, those of the head that every document passes once, and the width."""
     import torch
     from transformers import AutoConfig, AutoModel
 
     with quiet(), torch.device("meta"):
         model = AutoModel.from_config(AutoConfig.from_pretrained(folder))
-    embeddings = model.get_input_embeddings().weight.numel()
-    return sum(one.numel() for one in model.parameters()) - embeddings, embeddings
+    embeddings = model.get_input_embeddings().weight
+    body = sum(one.numel() for one in model.parameters()) - embeddings.numel()
+    return body, embeddings.numel(), int(embeddings.shape[1])
 
 
-def _speed(placement: Placement) -> float:
-    """Floating-point operations a second of a matrix product like those of a forward pass, measured for a moment."""
+def _speed(placement: Placement, width: int) -> float:
+    """Floating-point operations a second of a product like those of a forward pass: the best of a few moments, since
+    whatever else runs here may stop again."""
     import torch
 
-    rows, width = 512, 1024
-    dtype = getattr(torch, placement.dtype)
+    rows, dtype = 1024, getattr(torch, placement.dtype)
     a = torch.ones(rows, width, dtype=dtype, device=placement.device)
     b = torch.ones(width, width, dtype=dtype, device=placement.device)
-    done, start = 0, 0.0
-    for round_ in range(60):
-        if round_ == 10:  # the first rounds warm up
-            start = time.perf_counter()
-        (a @ b).sum().item()
-        done += round_ >= 10
-        if done and time.perf_counter() - start > 0.3:
-            break
-    return 2.0 * rows * width * width * done / max(time.perf_counter() - start, 1e-9)
+    best = 0.0
+    for _ in range(8):
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() - start < 0.05:
+            (a @ b)[0, 0].item()  # waits for the device
+            done += 1
+        best = max(best, 2.0 * rows * width * width * done / (time.perf_counter() - start))
+    return best
 
 
 def _duration(seconds: float) -> str:

@@ -213,9 +213,7 @@ def _estimate(recipe: Recipe, step: Step) -> str:
         case "raw":
             return f"{rows}, seconds"
         case "ferment":
-            return (
-                f"{rows}, about {documents / 30 / 60:.0f}-{documents / 15 / 60:.0f} min, {documents * 150 / 1e6:.1f} MB"
-            )
+            return rows
         case "distill":
             seconds = (train or documents) * recipe.distill.train.epochs / 80
             return f"about {seconds / 60:.0f}-{2 * seconds / 60 + 1:.0f} min"
