@@ -1,4 +1,4 @@
-"""Fermentation: the sparse signal store and its evidence, endpoints that misbehave, prefix reuse against the plain loop."""
+"""Fermentation: the sparse signal store, endpoints that misbehave, prefix reuse against the plain loop."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ class Oracle:
 
     url: str = ""
     asked: list[str] = field(default_factory=list)
+    files: list[list[str]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +56,21 @@ class Oracle:
         choice["message"] = {"role": "assistant", "content": said}
         return {"choices": [choice], "usage": {"prompt_tokens": 20, "completion_tokens": 4}, "model": body["model"]}
 
+    def batch(self, path: str, data: bytes) -> Any:
+        """What the batch part of the protocol answers: a file, a batch that is done at once, its results, shuffled."""
+        if path.endswith("/files"):
+            self.files.append([line for line in data.decode().splitlines() if line.startswith('{"')])
+            return {"id": f"file-{len(self.files) - 1}"}
+        if path.endswith("/content"):
+            lines = [json.loads(line) for line in self.files[int(path.split("/")[-2].partition("-")[2])]]
+            done = [
+                {"custom_id": one["custom_id"], "response": {"status_code": 200, "body": self.answer(one["body"])}}
+                for one in reversed(lines)
+            ]
+            return "\n".join(map(json.dumps, done)) + "\n"
+        ready = {"id": "batch-0", "status": "completed", "output_file_id": "file-0"}
+        return {"data": []} if path.endswith("/batches") and not data else ready
+
 
 @pytest.fixture
 def oracle() -> Iterator[Oracle]:
@@ -65,8 +81,15 @@ def oracle() -> Iterator[Oracle]:
 
         def do_POST(self) -> None:
             state.keys.add(self.headers.get("authorization"))
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            data = json.dumps(state.answer(body)).encode()
+            content = self.rfile.read(int(self.headers["content-length"]))
+            asked = self.path.endswith("completions")
+            self._send(state.answer(json.loads(content)) if asked else state.batch(self.path, content))
+
+        def do_GET(self) -> None:
+            self._send(state.batch(self.path, b""))
+
+        def _send(self, value: Any) -> None:
+            data = (value if isinstance(value, str) else json.dumps(value)).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))
@@ -227,3 +250,15 @@ def test_several_samples_are_votes(world: World, workdir: Path, oracle: Oracle) 
         assert store.count() == 360
     probs = ClassProbs.read(finished.folder / "2-ferment").probs
     assert probs.max() == pytest.approx(3.1 / 3.2)
+
+
+def test_batch_files_give_the_same_answers_joined_by_their_ids(world: World, workdir: Path, oracle: Oracle) -> None:
+    called = run(parse_recipe(mapping_of(world, oracle)), base=world.folder, until="ferment")
+    mapping = mapping_of(world, oracle, batches=True, pace={"poll": 0.05})
+    mapping["paths"] = {"answers": "others/answers.sqlite"}
+    mapping["name"] = "batched"
+    oracle.asked.clear()
+    batched = run(parse_recipe(mapping), base=world.folder, until="ferment")
+    assert len(oracle.files) == 1 and len(oracle.asked) == 120
+    one, other = (ClassProbs.read(run_.folder / "2-ferment") for run_ in (called, batched))
+    assert one.ids == other.ids and one.asked == other.asked and (one.probs == other.probs).all()

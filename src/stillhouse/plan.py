@@ -225,6 +225,8 @@ def _estimate(recipe: Recipe, step: Step) -> str:
 
 def _missing_libraries(recipe: Recipe) -> list[Problem]:
     extras = {"torch": "ferment", "transformers": "ferment", "onnxruntime": "finish", "sklearn": "finish"}
+    if any(isinstance(teacher, ApiTeacher) for teacher in recipe.ferment.teachers):
+        extras["httpx2"] = "api"
     packages = {"sklearn": "scikit-learn"}
     return [
         Problem(

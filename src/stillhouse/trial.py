@@ -103,7 +103,8 @@ def hold_trial(
     texts = [one.text for one in gold]
     wanted = np.array([recipe.labels.index(one.label) for one in gold])
     cache = Path(recipe.paths.cache)
-    askers = [open_asker(section, cache=cache, base=base) for section in recipe.ferment.teachers]
+    answers = Path(recipe.paths.answers)
+    askers = [open_asker(section, cache=cache, base=base, answers=answers) for section in recipe.ferment.teachers]
     outcomes: list[Outcome] = []
     first: npt.NDArray[np.bool_] | None = None
     with AnswerStore(Path(recipe.paths.answers)) as store:

@@ -126,10 +126,11 @@ class Tasting:
                 fix="run its recipe with `stillhouse run` first",
             )
         recipe = parse_recipe(yaml.safe_load(lock.read_text("utf-8")), file=str(lock))
-        base, cache = Path((run_folder / "recipe.base").read_text("utf-8")), Path(recipe.paths.cache)
+        base = Path((run_folder / "recipe.base").read_text("utf-8"))
+        cache, answers = Path(recipe.paths.cache), Path(recipe.paths.answers)
         return cls(
             recipe,
-            tuple(open_asker(section, cache=cache, base=base) for section in recipe.ferment.teachers),
+            tuple(open_asker(one, cache=cache, base=base, answers=answers) for one in recipe.ferment.teachers),
             ClassProbs.read(run_folder / FOLDERS["ferment"]),
             open_bottle(run_folder / FOLDERS["finish"] / "bottle"),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -20,7 +21,18 @@ from stillhouse.ferment.asking import Tick
 from stillhouse.ferment.capture import Captured, Failure
 from stillhouse.prompts import Prompt
 from stillhouse.store import digest_of
-from stillhouse.teachers.api import LOSSES, Answer, ApiClient, Call, Checks, Endpoint, ask, label_probs, read_label
+from stillhouse.teachers.api import (
+    LOSSES,
+    Answer,
+    ApiClient,
+    Call,
+    Checks,
+    Endpoint,
+    ask,
+    ask_in_batches,
+    label_probs,
+    read_label,
+)
 
 # one token is all that is asked for, so it is cut off, and need not be a whole label
 _FIRST_TOKEN = Checks(rules={"cut off": "keep", "empty": "keep"})
@@ -30,12 +42,15 @@ _PRIOR_VOTES = 0.1
 
 @dataclass(frozen=True)
 class ApiAsker:
-    """new_client: a client with the budget of one asking. calls: what is asked about a text, one for each sample."""
+    """new_client: a client with the budget of one asking. calls: what is asked about a text, one for
+    each sample. batches: where batch files are kept, if they are what it is asked with."""
 
     endpoint: Endpoint
     new_client: Callable[[Checks], ApiClient]
     calls: Callable[[Prompt, Sequence[str], str], list[Call]]
     answer: Literal["label", "first-token"]
+    batches: Path | None = None
+    poll_seconds: float = 60.0
 
     @property
     def precision(self) -> str:
@@ -64,7 +79,16 @@ class ApiAsker:
                 yield from self.calls(prompt, labels, text)
 
         total = sum(map(len, keys))
-        asked = ask(every(), client, store=store, progress=lambda done, _: progress(done, total))
+
+        def tick(done: int, _: int | None) -> None:
+            progress(done, total)
+
+        if self.batches is None:
+            asked = ask(every(), client, store=store, progress=tick)
+        else:
+            asked = ask_in_batches(
+                list(every()), client, store=store, folder=self.batches, poll_seconds=self.poll_seconds, progress=tick
+            )
         lost = {failure.key: failure for failure in asked.failures}
         log_probs = np.full((len(texts), len(labels)), np.nan)
         failures = []

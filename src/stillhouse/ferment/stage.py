@@ -49,7 +49,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     voices: list[_Voice] = []
     with AnswerStore(places.answers) as store:
         for section in recipe.ferment.teachers:
-            asker = open_asker(section, cache=places.cache, base=places.base)
+            asker = open_asker(section, cache=places.cache, base=places.base, answers=places.answers)
             voices.append(_listen(recipe, section, asker, texts, unseen, store, progress))
     signal, failures = _agree(recipe, voices, ids)
     if not {identifier for identifier, ok in zip(ids, train, strict=True) if ok} & set(signal.ids):
@@ -223,10 +223,17 @@ def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
     return problems
 
 
-def open_asker(section: LocalTeacher | ApiTeacher, *, cache: Path, base: Path) -> Asker:
-    """A teacher, ready to be asked: loaded, or its endpoint's client set up."""
+def open_asker(section: LocalTeacher | ApiTeacher, *, cache: Path, base: Path, answers: Path) -> Asker:
+    """A teacher, ready to be asked: loaded, or its endpoint's client set up. answers: the store; batch files lie by."""
     if isinstance(section, ApiTeacher):
-        return ApiAsker(endpoint_of(section), partial(new_client, section), partial(calls_of, section), section.answer)
+        return ApiAsker(
+            endpoint_of(section),
+            partial(new_client, section),
+            partial(calls_of, section),
+            section.answer,
+            answers.parent / "batches" if section.batches else None,
+            section.pace.poll,
+        )
     return LocalAsker(load_teacher(section, cache=cache, base=base), section.batch_tokens, section.threads)
 
 

@@ -194,6 +194,7 @@ class Pace(Section):
     tokens_per_minute: Annotated[PositiveInt | None, execution("At most so many; empty: as the server says")] = None
     attempts: Annotated[PositiveInt, execution("Attempts of a call that fails")] = 6
     timeout: Annotated[float, execution("Seconds that one attempt may take", gt=0)] = 120.0
+    poll: Annotated[float, execution("Seconds between looks at a batch", gt=0)] = 60.0
 
 
 class ApiTeacher(NamedTeacher):
@@ -216,6 +217,7 @@ class ApiTeacher(NamedTeacher):
     temperature: Annotated[float, result("Sampling temperature", ge=0, le=2)] = 0.0
     max_tokens: Annotated[PositiveInt, result("Longest answer, reasoning included")] = 64
     structured: Annotated[bool, result("Ask for JSON with the label, where the server can constrain it")] = True
+    batches: Annotated[bool, execution("Ask through batch files, cheaper and within a day, where it has them")] = False
     pace: Annotated[Pace, Field(default_factory=Pace, description="Speed and patience")]
     spending: Annotated[Spending, Field(default_factory=Spending, description="Budget and prices")]
 

@@ -121,7 +121,7 @@ class _Job:
     async def run(self, most: int) -> Asked:
         self._folder.mkdir(parents=True, exist_ok=True)
         limits, endpoint = self._client.limits, self._client.endpoint
-        async with Transport(endpoint, self._client.key, limits, heed=self._pace.heed) as transport:
+        async with Transport(endpoint, self._client.key, limits) as transport:
             for path in sorted(self._folder.glob("*.batch.json")):
                 await self._collect_earlier(transport, path)
             fresh = list(self._tally.new(self._calls.values(), self._client, ()))
@@ -131,20 +131,24 @@ class _Job:
 
     async def _collect_earlier(self, transport: Transport, path: Path) -> None:
         """Bring in a batch that an earlier run handed in; what it lacks is asked anew."""
-        record = json.loads(path.read_text("utf-8"))
-        if record["endpoint"] != self._client.endpoint.identity():
-            return
         try:
-            results, _ = await self._collect(transport, record["batch"], self._calls)
+            record = json.loads(path.read_text("utf-8"))
+            batch = str(record["batch"])
+            if record["schema"] != SCHEMA or record["endpoint"] != self._client.endpoint.identity():
+                return
+        except (ValueError, KeyError, TypeError):
+            return  # not ours, or harmed: the server still has the batch, and it is found there by its mark
+        try:
+            results, _ = await self._collect(transport, batch, self._calls)
         except Trouble as trouble:
             if trouble.status != 404:
                 raise
-            path.rename(self._done(record["batch"]))  # the server has forgotten it
+            path.rename(self._done(batch))  # the server has forgotten it
             return
         known = self._store.get(results.answers)
         self._store.put({key: answer.as_json() for key, answer in results.answers.items() if key not in known})
         if not results.oddities["unknown ids"]:  # else it may hold answers to calls that a later run asks
-            path.rename(self._done(record["batch"]))
+            path.rename(self._done(batch))
 
     def _done(self, batch: str) -> Path:
         """Where a batch is remembered whose results are in."""

@@ -9,7 +9,7 @@ call.body(endpoint)            # what is sent
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -118,9 +118,16 @@ class Call:
         asked = {"path": self.path, "body": self._fields(), "sample": self.sample}
         return digest_of([ANSWER_VERSION, endpoint.identity(), asked])
 
-    def body(self, endpoint: Endpoint, *, most_top: int | None = None) -> dict[str, Any]:
-        """The request's JSON body. most_top: the most log-probabilities that the server is known to give."""
-        fields = self._fields(most_top)
+    def capped(self, most: int | None) -> Call:
+        """The call as it is sent to a server that gives at most so many log-probabilities a token."""
+        if most is None:
+            return self
+        top = None if self.top is None else min(self.top, most)
+        return replace(self, top=top, prompt_top=None if self.prompt_top is None else min(self.prompt_top, most))
+
+    def body(self, endpoint: Endpoint) -> dict[str, Any]:
+        """The request's JSON body."""
+        fields = self._fields()
         fields[endpoint.length_field] = fields.pop("max_tokens")
         return {"model": endpoint.model, **fields, **endpoint.extra}
 
@@ -132,7 +139,7 @@ class Call:
         size = sum(len(text.encode("utf-8")) for text in texts)
         return size + _MESSAGE_COST * (len(self.messages) + 1), self.max_tokens
 
-    def _fields(self, most_top: int | None = None) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         ask = {"messages": [dict(turn) for turn in self.messages]} if self.messages else {"prompt": self.prompt}
         fields: dict[str, Any] = {**ask, "max_tokens": self.max_tokens}
         optional: dict[str, Any] = {
@@ -142,14 +149,11 @@ class Call:
         }
         # draws of one question differ by their seed, where one is set
         optional["seed"] = None if self.seed is None else self.seed + self.sample
-        top = None if self.top is None else min(self.top, most_top or self.top)
-        if self.messages and top is not None:
-            optional |= {"logprobs": True, "top_logprobs": top}
-        elif top is not None:
-            optional["logprobs"] = top
-        if self.prompt_top is not None:
-            optional["prompt_logprobs"] = min(self.prompt_top, most_top or self.prompt_top)
-        optional["response_format"] = self._response_format()
+        if self.messages and self.top is not None:
+            optional |= {"logprobs": True, "top_logprobs": self.top}
+        else:
+            optional["logprobs"] = self.top
+        optional |= {"prompt_logprobs": self.prompt_top, "response_format": self._response_format()}
         return fields | {name: value for name, value in optional.items() if value is not None} | dict(self.extra)
 
     def _response_format(self) -> dict[str, Any] | None:

@@ -26,7 +26,10 @@ OnFailure = Callable[[Failure], None]
 
 
 class ApiClient:
-    """Asks one endpoint. Calls come from an iterator and nothing of them is kept: memory does not grow with them."""
+    """Asks one endpoint. Calls come from an iterator and nothing of them is kept: memory does not grow with them.
+
+    budget: for all that this client is ever asked to do.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class ApiClient:
         pace = Pace(self.limits)
         source = iter(calls)
         self._stop = None
-        async with Transport(self.endpoint, self.key, self.limits, heed=pace.heed) as transport:
+        async with Transport(self.endpoint, self.key, self.limits) as transport:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self.limits.concurrency):
@@ -106,40 +109,43 @@ class ApiClient:
 
     async def _attempts(self, call: Call, transport: Transport, pace: Pace) -> Answer:
         """One answer, after as many attempts as the limits allow."""
-        sent: int | None = None
+        sent = call
 
         async def attempt() -> Answer:
             nonlocal sent
-            sent = self._most_top
-            return await self._attempt(call, transport, pace, sent)
+            sent = call.capped(self._most_top)
+            return await self._attempt(sent, transport, pace)
 
-        return await persist(attempt, self.limits, pace, mended=lambda trouble: self._lower(call, trouble, sent))
+        return await persist(attempt, self.limits, pace, mended=lambda trouble: self._lower(sent, trouble))
 
-    async def _attempt(self, call: Call, transport: Transport, pace: Pace, most_top: int | None) -> Answer:
+    async def _attempt(self, call: Call, transport: Transport, pace: Pace) -> Answer:
         reserved = await self.purse.reserve(call)
+        estimate = sum(reserved)
         try:
-            await pace.turn(sum(reserved))
+            await pace.turn(estimate)
         except BaseException:
             self.purse.lose(reserved, paid=False)
             raise
         try:
-            answer = read_response(await transport.post(call.path, call.body(self.endpoint, most_top=most_top)), call)
+            body = await transport.post(
+                call.path, call.body(self.endpoint), heed=lambda headers: pace.heed(headers, estimate)
+            )
+            answer = read_response(body, call)
         except BaseException as error:
-            self.purse.lose(reserved, paid=error.paid if isinstance(error, Trouble) else True)
-            pace.correct(-sum(reserved))
+            self.purse.lose(reserved, paid=getattr(error, "paid", not isinstance(error, StillhouseError)))
+            pace.back(estimate, spent=0)
             raise
-        pace.correct(self.purse.settle(reserved, answer.usage))
+        pace.back(estimate, spent=self.purse.settle(reserved, answer.usage))
         return answer
 
-    def _lower(self, call: Call, trouble: Trouble, most_top: int | None) -> bool:
+    def _lower(self, sent: Call, trouble: Trouble) -> bool:
         """Learn the server's cap on log-probabilities from its refusal; whether to ask again because of it."""
-        asked = max(call.top or 0, call.prompt_top or 0)
-        sent = min(asked, most_top or asked)
         if trouble.status not in (400, 422) or "logprob" not in trouble.detail.lower().replace("_", ""):
             return False
+        asked = max(sent.top or 0, sent.prompt_top or 0)
         numbers = [int(number) for number in re.findall(r"\d+", trouble.detail.partition(":")[2])]
-        cap = max((number for number in numbers if 0 < number < sent), default=0)
-        if not cap:
+        cap = max((number for number in numbers if 0 < number < asked), default=None)
+        if cap is None:
             return False
         self._most_top = min(cap, self._most_top or cap)
         return True

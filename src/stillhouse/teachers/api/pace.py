@@ -2,7 +2,8 @@
 
 pace = Pace(Limits(requests_per_minute=600, tokens_per_minute=100_000))
 await pace.turn(tokens=900)           # returns when the call may go
-pace.heed(headers)                    # x-ratelimit-*, from every response
+pace.heed(headers, tokens=900)        # x-ratelimit-*, from every response
+pace.back(tokens=900, spent=412)      # the call is over
 pace.hold(2.0)                        # a Retry-After holds all calls
 """
 
@@ -25,6 +26,7 @@ T = TypeVar("T")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LOOK = 0.25  # seconds after which a waiting call looks whether more is left than it thought
 _EPOCH = 1e9  # a larger number is a moment, not a length of time
 _EPOCH_MS = 1e12
 
@@ -37,7 +39,7 @@ class Limits:
     seconds for one attempt. deadline: seconds for further attempts, from the first that failed. attempts: requests
     for one answer. asks: how often an unusable answer under the rule "retry" is asked for in all. first_delay,
     longest_delay: seconds between attempts, doubled each time. patience: the longest pause, in seconds, that a
-    server may ask for; what would have to wait longer fails as rate limited.
+    limits may ask for; what would have to wait longer fails as rate limited.
     """
 
     concurrency: int = 8
@@ -89,6 +91,7 @@ class Pace:
         self._held_until = -math.inf
         self._left = {"requests": math.inf, "tokens": math.inf}  # as the server last said
         self._renewed = {"requests": -math.inf, "tokens": -math.inf}
+        self._flying = {"requests": 0, "tokens": 0}  # on their way, so the server may not have counted them yet
         self._line = asyncio.Lock()
 
     async def turn(self, tokens: int) -> None:
@@ -96,36 +99,43 @@ class Pace:
         async with self._line:  # first come, first served: a large call is not overtaken for ever
             while (wait := self._wait(tokens)) > 0:
                 if wait > self._patience:
-                    raise Trouble("rate limited", f"the server asks to wait {wait:.0f} seconds", again=False)
-                await asyncio.sleep(wait)
-            for name, bucket, cost in (("requests", self._requests, 1), ("tokens", self._tokens, tokens)):
+                    raise Trouble("rate limited", f"the limits ask to wait {wait:.0f} seconds", again=False)
+                await asyncio.sleep(min(wait, _LOOK))
+            for name, bucket, cost in self._costs(tokens):
                 self._left[name] -= cost
+                self._flying[name] += cost
                 if bucket is not None:
                     bucket.take(cost)
 
-    def correct(self, tokens: int) -> None:
-        """Take ``tokens`` more, or give back fewer than 0, once the true number is known."""
-        if self._tokens is not None:
-            self._tokens.take(tokens)
+    def back(self, tokens: int, spent: int) -> None:
+        """A call has come to its end: ``tokens`` were estimated, ``spent`` is what it took."""
+        for name, bucket, cost in self._costs(tokens):
+            self._flying[name] -= cost
+            if bucket is not None and name == "tokens":
+                bucket.take(spent - tokens)
 
     def hold(self, seconds: float) -> None:
         """Let no call go for so long."""
         self._held_until = max(self._held_until, self._clock() + seconds)
 
-    def heed(self, headers: Mapping[str, str]) -> None:
-        """Remember what the server says is left, and when that is renewed."""
-        for name, suffixes in (("requests", ("-requests", "")), ("tokens", ("-tokens",))):
+    def heed(self, headers: Mapping[str, str], tokens: int) -> None:
+        """Remember what a response, to a call of ``tokens``, says is left, and when that is renewed."""
+        for name, suffixes, cost in (("requests", ("-requests", ""), 1), ("tokens", ("-tokens",), tokens)):
             for suffix in suffixes:
                 left = _number(headers.get(f"x-ratelimit-remaining{suffix}"))
                 reset = read_duration(headers.get(f"x-ratelimit-reset{suffix}"))
                 if left is not None and reset is not None:
-                    self._left[name], self._renewed[name] = left, self._clock() + reset
+                    self._left[name] = left - (self._flying[name] - cost)
+                    self._renewed[name] = self._clock() + reset
                     break
+
+    def _costs(self, tokens: int) -> tuple[tuple[str, Bucket | None, int], ...]:
+        return ("requests", self._requests, 1), ("tokens", self._tokens, tokens)
 
     def _wait(self, tokens: int) -> float:
         moment = self._clock()
-        waits = [self._held_until - moment]
-        for name, bucket, cost in (("requests", self._requests, 1), ("tokens", self._tokens, tokens)):
+        waits = [0.0, self._held_until - moment]
+        for name, bucket, cost in self._costs(tokens):
             if bucket is not None:
                 waits.append(bucket.wait(cost))
             if self._renewed[name] <= moment:
@@ -161,7 +171,7 @@ async def persist(
             delay = random.uniform(longest / 2, longest)  # noqa: S311 - it spreads retries and guards no secret
             if trouble.wait is not None:
                 pace.hold(trouble.wait)
-                delay = trouble.wait
+                delay = max(delay, trouble.wait)
             left = limits.deadline - (time.monotonic() - started)
             if not trouble.again or number >= limits.attempts or delay > left:
                 raise
@@ -181,10 +191,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-    # a date without a zone is in UTC
-    return max(
-        0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
-    )
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (zoned - datetime.now(UTC)).total_seconds())
 
 
 def read_duration(text: str | None) -> float | None:

@@ -98,12 +98,14 @@ class Purse:
         self._money = 0.0
         self._reserved = (0, 0)
         self._released = asyncio.Event()
+        self._released.set()
         self._closed = ""
 
     async def reserve(self, call: Call) -> tuple[int, int]:
         """Set the call's dearest outcome aside, once calls on their way have left enough; see :meth:`set_aside`."""
         while self._over(call) and any(self._reserved) and not self._closed:
-            self._released.clear()
+            if self._released.is_set():
+                self._released = asyncio.Event()  # a new one, since one belongs to one event loop
             await self._released.wait()
         return self.set_aside(call)
 
@@ -131,7 +133,7 @@ class Purse:
         return f"the next call could pass {self._budget.money:g} {self._prices.currency}" if over else ""
 
     def settle(self, reserved: tuple[int, int], usage: Usage) -> int:
-        """Count an answer; returns how many tokens more or fewer than reserved. Without a count: the most it can be."""
+        """Count an answer and return its tokens. Where the server counts none, the most that it can be is counted."""
         self._release(reserved)
         prompt = reserved[0] if usage.prompt is None else usage.prompt
         answer = reserved[1] if usage.answer is None else usage.answer
@@ -140,7 +142,7 @@ class Purse:
         self._answer += answer
         if self._prices is not None:
             self._money += self._prices.of(prompt, answer, min(usage.cached or 0, prompt))
-        return prompt + answer - sum(reserved)
+        return prompt + answer
 
     def lose(self, reserved: tuple[int, int], *, paid: bool) -> None:
         """Count an attempt without an answer; ``paid``: whether it may be charged for."""

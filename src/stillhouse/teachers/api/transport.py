@@ -1,7 +1,7 @@
 """One HTTP exchange with an endpoint: a JSON value comes back, or a Trouble with a reason.
 
-async with Transport(endpoint, key, limits, heed=pace.heed) as transport:
-    body = await transport.post("/chat/completions", call.body(endpoint))
+async with Transport(endpoint, key, limits) as transport:
+    body = await transport.post("/chat/completions", call.body(endpoint), heed=lambda headers: None)
 
 Errors of the HTTP library hold the request, and with it the key: none of them leaves this module.
 """
@@ -12,16 +12,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Self
 
 from stillhouse.errors import StillhouseError
 from stillhouse.teachers.api.calls import Endpoint
 from stillhouse.teachers.api.outcomes import Trouble
 from stillhouse.teachers.api.pace import Limits, retry_after
 from stillhouse.teachers.api.secret import Key, clean
+
+if TYPE_CHECKING:
+    import httpx2
+
+Heed = Callable[[Mapping[str, str]], None]
 
 _LARGEST = 64 * 2**20  # bytes of one response; a server that never stops sending must not fill the memory
 _AGAIN = frozenset({408, 409, 425, 429})
@@ -31,13 +35,18 @@ _SHOWN = 500  # characters of a server's own words
 class Transport:
     """Connections to one endpoint. Redirects are not followed: they would carry the key elsewhere."""
 
-    def __init__(
-        self, endpoint: Endpoint, key: Key | None, limits: Limits, *, heed: Callable[[Mapping[str, str]], None]
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, key: Key | None, limits: Limits) -> None:
+        if find_spec("httpx2") is None:
+            raise StillhouseError(
+                "teachers behind an API need the package httpx2",
+                where=endpoint.url,
+                fix="pip install 'stillhouse[api]'",
+            )
+        import httpx2
+
         self.endpoint = endpoint
         self.answered = False  # whether the server ever gave a response that was no error
         self._key = key
-        self._heed = heed
         self._timeout = limits.timeout
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(limits.timeout, connect=min(limits.timeout, 15.0)),
@@ -55,9 +64,9 @@ class Transport:
     ) -> None:
         await self._http.aclose()
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON value that a JSON body is answered with."""
-        return await self._whole("POST", path, json=body)
+    async def post(self, path: str, body: Mapping[str, Any], *, heed: Heed | None = None) -> Any:
+        """The JSON value that a JSON body is answered with; ``heed`` is given the headers of any response."""
+        return await self._whole("POST", path, heed=heed, json=body)
 
     async def get(self, path: str) -> Any:
         """The JSON value at a path."""
@@ -92,10 +101,10 @@ class Transport:
         where = f"{self.endpoint.url}, model {self.endpoint.model}"
         return StillhouseError(what, where=where, fix=f"{fix}; what was answered so far is kept")
 
-    async def _whole(self, method: str, path: str, **content: Any) -> Any:
+    async def _whole(self, method: str, path: str, *, heed: Heed | None = None, **content: Any) -> Any:
         data = bytearray()
         try:
-            async with asyncio.timeout(self._timeout), self._open(method, path, **content) as response:
+            async with asyncio.timeout(self._timeout), self._open(method, path, heed, **content) as response:
                 async for chunk in response.aiter_bytes():
                     data += chunk
                     if len(data) > _LARGEST:
@@ -111,12 +120,17 @@ class Transport:
         return body
 
     @asynccontextmanager
-    async def _open(self, method: str, path: str, **content: Any) -> AsyncIterator[httpx2.Response]:
+    async def _open(
+        self, method: str, path: str, heed: Heed | None = None, **content: Any
+    ) -> AsyncIterator[httpx2.Response]:
         """A response of status 200; whatever goes wrong until its end is a :class:`Trouble`."""
-        headers = {} if self._key is None else self._key.header()
+        import httpx2
+
+        headers = httpx2.Headers({} if self._key is None else self._key.header())  # it hides the value when shown
         try:
             async with self._http.stream(method, self.endpoint.url + path, headers=headers, **content) as response:
-                self._heed(response.headers)
+                if heed is not None:
+                    heed(response.headers)
                 if response.status_code != 200:
                     data = await _beginning(response)
                     try:
@@ -131,6 +145,8 @@ class Transport:
             raise Trouble("timed out", "no free connection") from None
         except httpx2.TimeoutException:
             raise Trouble("timed out", f"nothing came for {self._timeout:g} seconds", paid=True) from None
+        except httpx2.InvalidURL:
+            raise self.user_fault("this is no URL that can be asked", "correct it") from None
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             raise Trouble("connection lost", type(error).__name__, paid=True) from None
 
