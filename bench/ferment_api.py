@@ -17,6 +17,7 @@ from stillhouse.answers import AnswerStore
 from stillhouse.device import cpu_threads, place
 from stillhouse.teachers import LocalTeacher, Questions
 from stillhouse.teachers.api import Answer, ApiClient, Call, Checks, Endpoint, Key, Limits, ask, read_label
+from stillhouse.teachers.templates import texts_ids
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the hostile server and the tiny world are kept with the tests
@@ -190,7 +191,7 @@ def _served_figures(
 ) -> list[Figure]:
     """Text, labels and log-probabilities of a served model, and the last beside those of the local teacher."""
     prompts = [f"Review: {text}\nSentiment:" for text in TEXTS]
-    encoded = [tuple(ids) for ids in local._encode(prompts)]
+    encoded = texts_ids(local.tokenizer, prompts)
     texts = [Call.chat(f"Is it good or bad? {text}", max_tokens=24) for text in TEXTS]
     labels = [Call.chat(f"Is it good or bad? {text}", labels=LABELS, max_tokens=400) for text in TEXTS]
     heads = [Call(prompt=prompt, top=top, max_tokens=1) for prompt in prompts]

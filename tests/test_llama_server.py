@@ -15,6 +15,7 @@ from stillhouse.answers import AnswerStore
 from stillhouse.device import place
 from stillhouse.teachers import LocalTeacher, Questions
 from stillhouse.teachers.api import ApiClient, Asked, Call, Checks, Endpoint, ask, label_probs, read_label
+from stillhouse.teachers.templates import text_ids, texts_ids
 from tiny_world import World
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason=MISSING)
@@ -68,7 +69,7 @@ def test_the_same_weights_served_and_local_give_the_same_log_probabilities(
     url: str, tmp_path: Path, local: LocalTeacher, form: str
 ) -> None:
     vocabulary = int(local.model.config.vocab_size)
-    encoded = [tuple(ids) for ids in local._encode(list(PROMPTS))]
+    encoded = texts_ids(local.tokenizer, PROMPTS)
     asks = PROMPTS if form == "text" else encoded
     calls = [Call(prompt=one, top=vocabulary, max_tokens=1) for one in asks]
     asked = asked_of(url, tmp_path / "a.sqlite", calls, KEEP)
@@ -97,7 +98,7 @@ def test_label_probabilities_of_the_first_token_are_the_local_ones(
     found = label_probs(answer.top[0], LABELS)
     assert not found.missing
     words = local.tokenizer.convert_tokens_to_ids(["g", "G", "b", "B"])  # tokens of this model are characters
-    questions = Questions((), (tuple(local._encode([PROMPTS[0]])[0]),), tuple((word,) for word in words), {})
+    questions = Questions((), (text_ids(local.tokenizer, PROMPTS[0]),), tuple((word,) for word in words), {})
     small_g, large_g, small_b, large_b = np.exp(local.score(questions, [0])[0])
     assert np.exp(found.log_probs) == pytest.approx([small_g + large_g, small_b + large_b], abs=1e-4)
 
