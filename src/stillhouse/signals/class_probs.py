@@ -1,10 +1,7 @@
-"""Signals: what the teacher said about a document, joined by id and the hash of what was asked, never by position.
+"""Class probabilities: what the teacher thinks of each label, per document, raw and calibrated.
 
-`ClassProbs` holds, per document, the raw log-probabilities of the label words and the calibrated probabilities.
-Sparse next-token distributions, answers and vectors get their own classes beside it.
-
-    signal = ClassProbs.read(folder)
-    probabilities = signal.probabilities_for(ids)      # (N, K), or an error that names the missing ids
+signal = ClassProbs.read(folder)
+probabilities = signal.probabilities_for(ids)      # (N, K), or an error that names the missing ids
 """
 
 from __future__ import annotations
