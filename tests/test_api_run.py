@@ -231,6 +231,7 @@ def test_looking_costs_nothing(world: World, workdir: Path, oracle: Oracle) -> N
         ({"endpoint": "http://user:pass@127.0.0.1/v1"}, "user name, a password"),
         ({"endpoint": "ftp://example.org"}, "no http or https address"),
         ({"key": "A_VARIABLE_THAT_IS_NOT_SET"}, "A_VARIABLE_THAT_IS_NOT_SET is not set"),
+        ({"spending": {"money": 1.0}}, "a budget in money needs prices"),
     ],
 )
 def test_what_can_be_checked_is_checked_before(

@@ -13,7 +13,7 @@ from statistics import mean
 from stillhouse.addresses import peek
 from stillhouse.device import Placement, place
 from stillhouse.raw.stage import sample_rows
-from stillhouse.recipe.bind import prompt_of, question_of
+from stillhouse.recipe.bind import prices_of, prompt_of, question_of
 from stillhouse.recipe.model import ApiTeacher, Recipe
 from stillhouse.student import quiet
 from stillhouse.teachers import is_classifier
@@ -65,9 +65,9 @@ class ApiForecast:
         """The forecast in plain words."""
         low, high = self.answer_tokens
         cost = (
-            f"{self.money[0]:,.2f} to {self.money[1]:,.2f} in the currency of your prices"
+            f"{self.money[0]:,.2f} to {self.money[1]:,.2f} in the currency of the prices"
             if self.money
-            else "no prices are given (`ferment.teacher.spending`)"
+            else "no prices are known (`ferment.teacher.spending`, or pip install 'stillhouse[prices]')"
         )
         return [
             f"teacher: {self.calls:,} calls, about {self.prompt_tokens:,} tokens of prompts and {low:,} to {high:,} of "
@@ -127,11 +127,8 @@ def _of_endpoint(recipe: Recipe, section: ApiTeacher, cache: Path, base: Path) -
     size = mean(len(question_of(section, prompt, row.text).encode("utf-8")) for row in sample)
     prompts = round(calls * size / _BYTES_PER_TOKEN)
     answers = (4 * calls, section.max_tokens * calls)
-    prices = (section.spending.price_prompt, section.spending.price_answer)
-    money = None
-    if prices[0] is not None and prices[1] is not None:
-        low, high = ((prompts * prices[0] + tokens * prices[1]) / 1e6 for tokens in answers)
-        money = (low, high)
+    prices = prices_of(section)
+    money = None if prices is None else (prices.of(prompts, answers[0]), prices.of(prompts, answers[1]))
     return ApiForecast(calls, prompts, answers, money)
 
 

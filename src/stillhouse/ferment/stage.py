@@ -26,12 +26,13 @@ from stillhouse.ferment.api_asking import ApiAsker
 from stillhouse.ferment.asking import Asker, LocalAsker
 from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured
-from stillhouse.recipe.bind import calls_of, endpoint_of, key_of, load_teacher, new_client, prompt_of
+from stillhouse.recipe.bind import calls_of, endpoint_of, load_teacher, new_client, prompt_of
 from stillhouse.recipe.model import ApiTeacher, Calibration, LocalTeacher, Recipe
 from stillhouse.recipe.rights import teacher_address
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached
 from stillhouse.teachers import check_files
+from stillhouse.teachers.api import Checks
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 3
@@ -214,8 +215,7 @@ def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
     for section in recipe.ferment.teachers:
         try:
             if isinstance(section, ApiTeacher):
-                key_of(section)
-                endpoint_of(section)
+                new_client(section, Checks())  # its address, key, budget and prices
             elif (files := peek(section.model, cache=cache, base=base)) is not None:
                 check_files(files)
         except StillhouseError as error:

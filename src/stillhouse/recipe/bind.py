@@ -19,7 +19,7 @@ from stillhouse.prompts import Prompt
 from stillhouse.recipe.model import ApiTeacher, LocalTeacher, PromptSection
 from stillhouse.teachers import ClassifierTeacher, Teacher, is_classifier
 from stillhouse.teachers import LocalTeacher as CausalTeacher
-from stillhouse.teachers.api import ApiClient, Budget, Call, Checks, Endpoint, Key, Limits, Prices
+from stillhouse.teachers.api import ApiClient, Budget, Call, Checks, Endpoint, Key, Limits, Prices, known_prices
 
 
 def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
@@ -67,9 +67,6 @@ def key_of(section: ApiTeacher) -> Key | None:
 def new_client(section: ApiTeacher, checks: Checks) -> ApiClient:
     """A client with the section's pace, prices and whole budget."""
     pace, spending = section.pace, section.spending
-    prices = None
-    if spending.price_prompt is not None and spending.price_answer is not None:
-        prices = Prices(spending.price_prompt, spending.price_answer)
     limits = Limits(
         concurrency=pace.concurrency,
         requests_per_minute=pace.requests_per_minute,
@@ -79,7 +76,15 @@ def new_client(section: ApiTeacher, checks: Checks) -> ApiClient:
     )
     budget = Budget(spending.tokens, spending.money)
     endpoint, key = endpoint_of(section), key_of(section)
-    return ApiClient(endpoint, key=key, limits=limits, budget=budget, prices=prices, checks=checks)
+    return ApiClient(endpoint, key=key, limits=limits, budget=budget, prices=prices_of(section), checks=checks)
+
+
+def prices_of(section: ApiTeacher) -> Prices | None:
+    """The recipe's prices; else those that the package genai-prices knows, where it is installed."""
+    spending = section.spending
+    if spending.price_prompt is not None and spending.price_answer is not None:
+        return Prices(spending.price_prompt, spending.price_answer)
+    return known_prices(section.model, section.provider)
 
 
 def calls_of(section: ApiTeacher, prompt: Prompt, labels: Sequence[str], text: str) -> list[Call]:

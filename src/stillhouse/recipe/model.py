@@ -227,8 +227,6 @@ class ApiTeacher(NamedTeacher):
             raise ValueError("several samples need a `temperature` above 0, or they are all the same")
         if self.answer == "first-token" and self.samples > 1:
             raise ValueError("`first-token` reads probabilities from one answer; `samples` must be 1")
-        if self.spending.money is not None and None in (self.spending.price_prompt, self.spending.price_answer):
-            raise ValueError("a budget in money needs `price_prompt` and `price_answer`")
         return self
 
 
