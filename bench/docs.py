@@ -92,9 +92,19 @@ def _quickstart_figures() -> str:
         f"**{speed:,.0f} texts/s** on two CPU cores ({times:.0f} times the teacher's speed, {size:.0%} of its size) "
         f"with **no gold label in training**: accuracy **{student:.3f}** on {tests:,.0f} held-out snippets where the "
         f"teacher has {teacher:.3f}; a majority guess has {majority:.3f}, TF-IDF on the same teacher labels "
-        f"{tfidf:.3f}. Every figure, also those that miss their bar, is in "
+        f"{tfidf:.3f}{_gold_equivalent()}. Every figure, also those that miss their bar, is in "
         "[docs/measurements.md](docs/measurements.md)."
     )
+
+
+def _gold_equivalent() -> str:
+    record = next((record for record in _results() if record["name"] == "controls"), None)
+    if record is None:
+        return ""
+    reading = {figure["name"]: figure["value"] for figure in record["figures"]}[
+        "gold labels that would equal this student"
+    ]
+    return f"; {reading} gold labels would train the same student to the same accuracy"
 
 
 def _measurements() -> str:
