@@ -59,7 +59,10 @@ def gradient_figures(material: Material) -> list[Figure]:
     for rival in schemes[1:3]:
         for table in tables.values():
             ratio = table.angles[schemes[0].name][0] / table.angles[rival.name][0]
-            found.append(Figure(f"KL {table.kl:.3f}: our angle over {rival.name}", ratio, "", material.bar("<=", 1)))
+            limit = 0.75 if rival is schemes[1] else 1.0
+            found.append(
+                Figure(f"KL {table.kl:.3f}: our angle over {rival.name}", ratio, "", material.bar("<=", limit))
+            )
     return found
 
 

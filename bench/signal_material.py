@@ -36,6 +36,7 @@ class Material:
     training: Documents
     held_out: Documents
     snippets: Documents
+    texts: list[str]
     work: Path
     quick: bool
 
@@ -53,7 +54,7 @@ class Material:
         cut = [ids[at : at + LENGTH + 1] for at in range(0, (number + held_out) * (LENGTH + 1), LENGTH + 1)]
         single = teacher.tokenizer(texts[:snippets])["input_ids"]
         documents, alone = ([(f"{row:032x}", ids) for row, ids in enumerate(part)] for part in (cut, single))
-        return cls(teacher, documents[:number], documents[number:], alone, work, quick)
+        return cls(teacher, documents[:number], documents[number:], alone, texts, work, quick)
 
     @property
     def head(self) -> torch.Tensor:

@@ -1,94 +1,129 @@
-"""A tiny language model taught by the teacher's full distribution, by our store, and by a renormalized top-k."""
+"""A tiny language model taught by another one: by its full distribution, by our store, and by a renormalized top-k.
+
+Teacher and student have a vocabulary of their own, made from the snippets, so that both are trained here in a minute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from bench.report import Figure
-from bench.signal_material import LENGTH, Documents, Material
+from bench.signal_material import Documents, M, Material, store_bytes
+from stillhouse.ferment.distributions import capture_distributions
+from stillhouse.signals import Header, TokenDist, TokenDistWriter
+
+VOCABULARY = 2048
+LENGTH = 128  # tokens that a document has rows about
+BATCH = 16  # documents of a step
+EPOCHS = 2
+TEACHER_EPOCHS = 6  # it must know more than how often each token comes
+LEARNING_RATE = 3e-3
+TOP = 12
 
 Tensor = torch.Tensor
 
 
 def training_figures(material: Material) -> list[Figure]:
     """Held-out KL to the teacher after the same batches from the same start, once for each kind of signal."""
-    training, held_out, head = material.training, material.held_out, material.head
-    hidden = material.hidden("teacher", material.teacher.model, training + held_out)
-    ids, probs = material.stored()
+    training, held_out = _documents(material.texts, 32 if material.quick else 1536)
+    ids = torch.tensor([ids for _, ids in training])
+    teacher = _model(hidden=192, layers=3, seed=0)
+    _train(
+        teacher,
+        ids,
+        lambda rows: torch.nn.functional.one_hot(ids[rows, 1:], VOCABULARY).float(),
+        epochs=1 if material.quick else TEACHER_EPOCHS,
+    )
+    work = material.work / "tiny"
+    header = Header("tiny", "tiny", "", VOCABULARY, "float32", m=M)
+    with TokenDistWriter(work, header) as writer:
+        capture_distributions(teacher, training, writer=writer)
+    stored = TokenDist.open(work)
 
-    def full(rows: Tensor, q: Tensor) -> Tensor:
-        return q.sub_((hidden[rows].float() @ head.T).softmax(-1))
+    def full(rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return teacher(input_ids=ids[rows, :-1]).logits.softmax(-1)
 
-    def ours(rows: Tensor, q: Tensor) -> Tensor:
-        return q.scatter_add_(1, ids[rows], -probs[rows])
+    def ours(rows: Tensor) -> Tensor:
+        kept = stored.read_many([training[row] for row in rows.tolist()])
+        return torch.stack([torch.from_numpy(part.dense(VOCABULARY)) for part in kept])
 
-    def top_k(rows: Tensor, q: Tensor) -> Tensor:
-        values, likely = (hidden[rows].float() @ head.T).softmax(-1).topk(12)
-        return q.scatter_add_(1, likely, -values / values.sum(-1, keepdim=True))
+    def top_k(rows: Tensor) -> Tensor:
+        values, likely = full(rows).topk(TOP)
+        kept = values / values.sum(-1, keepdim=True)
+        return torch.zeros(*values.shape[:-1], VOCABULARY).scatter(-1, likely, kept)
 
-    last = hidden[len(training) * LENGTH :]
-    ends = {
-        name: _train(training, held_out, last, head, signal, epochs=2)
-        for name, signal in {"full KL": full, "our store": ours, "top-12 renormalized": top_k}.items()
-    }
+    ends = {}
+    for name, signal in {"full KL": full, "our store": ours, f"top-{TOP} renormalized": top_k}.items():
+        student = _model(hidden=160, layers=2, seed=1)
+        _train(student, ids, signal)
+        ends[name] = _divergence(teacher, student, held_out)
     worse = {name: value - ends["full KL"] for name, value in ends.items()}
+    with torch.inference_mode():
+        says = teacher(input_ids=held_out[:, :-1]).logits.log_softmax(-1).flatten(0, 1)
+        loss = float(torch.nn.functional.nll_loss(says, held_out[:, 1:].flatten()))
+        entropy = float(-(says.exp() * says).sum(-1).mean())
     return [
-        *(Figure(f"tiny model on {name}: held-out KL", value, "nats") for name, value in ends.items()),
+        Figure("tiny teacher: held-out cross-entropy", loss, "nats"),
+        Figure("  entropy of what it says", entropy, "nats"),
+        Figure("tiny student", sum(part.numel() for part in student.parameters()) / 1e6, "M params"),
+        Figure("  tokens it is trained on", EPOCHS * len(training) * LENGTH, "tokens"),
+        Figure("  bytes a token of our store", store_bytes(work) / (len(training) * LENGTH), "B/token"),
+        *(Figure(f"  held-out KL, {name}", value, "nats") for name, value in ends.items()),
         Figure("  our store over full KL", worse["our store"], "nats", material.bar("<=", 0.01)),
-        Figure("  top-12 over full KL", worse["top-12 renormalized"], "nats", material.bar(">=", 0.01)),
+        Figure(f"  top-{TOP} over full KL", worse[f"top-{TOP} renormalized"], "nats", material.bar(">=", 0.01)),
     ]
 
 
-def _train(
-    training: Documents,
-    held_out: Documents,
-    hidden: Tensor,
-    head: Tensor,
-    gradient: Callable[[Tensor, Tensor], Tensor],
-    *,
-    epochs: int,
-) -> float:
-    """Train on a gradient of the logits, q - p, as the signal gives it; returns the held-out KL to the teacher."""
-    from transformers import LlamaConfig, LlamaModel
+def _documents(texts: list[str], number: int) -> tuple[Documents, Tensor]:
+    """Documents to train on, and held-out ids (N, LENGTH + 1), in a vocabulary learnt from the texts."""
+    from tokenizers import ByteLevelBPETokenizer
 
-    torch.manual_seed(0)
-    size = {"hidden_size": 48, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    model = LlamaModel(LlamaConfig(vocab_size=head.shape[0], max_position_embeddings=LENGTH, **size))
-    weight = model.embed_tokens.weight
-    batches = list(_batches(len(training), epochs))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=len(batches) + 1, pct_start=0.1)
-    for batch in batches:
-        ids = torch.tensor([training[row][1][:-1] for row in batch])
-        rows = (torch.tensor(batch).unsqueeze(1) * LENGTH + torch.arange(LENGTH)).reshape(-1)
-        states = model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
-        with torch.no_grad():
-            error = gradient(rows, (states @ weight.T).softmax(-1)) / len(rows)
-        states.backward(error @ weight.detach())
-        weight.grad += error.T @ states.detach()
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(texts, vocab_size=VOCABULARY, show_progress=False)
+    ids = tokenizer.encode("\n".join(texts)).ids
+    size = LENGTH + 1
+    cut = [ids[at : at + size] for at in range(0, (number + 64) * size, size)]
+    return [(f"{row:032x}", part) for row, part in enumerate(cut[:number])], torch.tensor(cut[number:])
+
+
+def _model(*, hidden: int, layers: int, seed: int) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    size = {"hidden_size": hidden, "intermediate_size": 3 * hidden, "num_hidden_layers": layers}
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        num_attention_heads=4,
+        max_position_embeddings=LENGTH + 1,
+        tie_word_embeddings=True,
+        **size,
+    )
+    return LlamaForCausalLM(config)
+
+
+def _train(model: Any, ids: Tensor, target: Callable[[Tensor], Tensor], *, epochs: int = EPOCHS) -> None:
+    """Minimize the cross-entropy to ``target`` (B, L, V) of document numbers (B,): as KL, but for a constant."""
+    random = torch.Generator().manual_seed(0)
+    batches = [rows for _ in range(epochs) for rows in torch.randperm(len(ids), generator=random).split(BATCH)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=len(batches) + 1, pct_start=0.1
+    )
+    for rows in batches:
+        log_q = model(input_ids=ids[rows, :-1]).logits.log_softmax(-1)
+        loss = -(target(rows) * log_q).sum(-1).mean()
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-    return _held_out_kl(model, held_out, hidden, head)
 
 
-def _batches(documents: int, epochs: int) -> Iterator[list[int]]:
-    random = np.random.default_rng(0)
-    for _ in range(epochs):
-        order = random.permutation(documents).tolist()
-        yield from (order[at : at + 4] for at in range(0, documents, 4))
-
-
-def _held_out_kl(model: Any, documents: Documents, hidden: Tensor, head: Tensor) -> float:
-    total = 0.0
+def _divergence(teacher: Any, student: Any, ids: Tensor) -> float:
+    """Mean KL of the student to the teacher, in nats a token."""
     with torch.inference_mode():
-        for row, (_, ids) in enumerate(documents):
-            states = model(input_ids=torch.tensor([ids[:-1]]), use_cache=False).last_hidden_state[0]
-            log_q = (states @ model.embed_tokens.weight.T).log_softmax(-1)
-            log_p = (hidden[row * LENGTH : (row + 1) * LENGTH].float() @ head.T).log_softmax(-1)
-            total += float((log_p.exp() * (log_p - log_q)).sum())
-    return total / (len(documents) * LENGTH)
+        log_p, log_q = (model(input_ids=ids[:, :-1]).logits.log_softmax(-1) for model in (teacher, student))
+        return float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
