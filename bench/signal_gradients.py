@@ -44,7 +44,7 @@ def gradient_figures(material: Material) -> list[Figure]:
     students = {}
     for name, noise in list(STUDENTS.items())[1 if material.quick else 0 : 2 if material.quick else None]:
         model = _noisy(material.teacher.model, noise)
-        students[name] = (material.hidden(name, model, training), model.get_output_embeddings().weight.detach())
+        students[name] = (material.hidden(name, model, training), model.get_output_embeddings().weight.detach().float())
         del model
     tables = _gradients(hidden, head, students, schemes)
     found = []

@@ -58,8 +58,8 @@ class Material:
 
     @property
     def head(self) -> torch.Tensor:
-        """The teacher's output matrix (V, H)."""
-        return self.teacher.model.get_output_embeddings().weight.detach()
+        """The teacher's output matrix (V, H), in float32."""
+        return self.teacher.model.get_output_embeddings().weight.detach().float()
 
     @property
     def header(self) -> Header:

@@ -7,6 +7,7 @@ GGUF weights are dequantized and written as safetensors once, in the cache; late
 
 from __future__ import annotations
 
+import copy
 import io
 import shutil
 from collections.abc import Sequence
@@ -64,6 +65,7 @@ class LocalTeacher:
                 fix="give a folder with config.json, tokenizer and safetensors weights, or one GGUF file",
             ) from error
         model.eval().requires_grad_(False).to(placement.device)
+        _sharpen_head(model)
         return cls(model, tokenizer, files.digest, placement)
 
     def identity(self) -> dict[str, Any]:
@@ -163,6 +165,19 @@ def encode_answers(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple
                     fix="choose words of which none begins another",
                 )
     return tuple(found)
+
+
+def _sharpen_head(model: Any) -> None:
+    """Let the vocabulary's matrix multiply in float32, whatever the precision of the layers below.
+
+    bfloat16 keeps 8 bits: logits around 20 would come in steps of 0.125, and so would every difference of labels.
+    """
+    head = model.get_output_embeddings()
+    if head is None or head.weight.element_size() > 2:
+        return
+    sharp = copy.deepcopy(head).float()  # of its own, where the matrix is tied to the embeddings
+    sharp.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+    model.set_output_embeddings(sharp)
 
 
 def common_prefix(sequences: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -9,7 +9,6 @@ tokens are scored whole. Where the model's attention allows it, all rows attend 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -35,8 +34,7 @@ class Scorer:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._head = _sharp_head(model)
-        with _scoring_head(model, self._head):
+        with _contiguous_head(model):
             self.way, self.why = _cheapest_way(model)
         self._prefix: tuple[int, ...] | None = None
         self._state: Any = None
@@ -51,7 +49,7 @@ class Scorer:
         """
         import torch
 
-        with torch.inference_mode(), _scoring_head(self._model, self._head):
+        with torch.inference_mode(), _contiguous_head(self._model):
             if self._prefix != tuple(prefix):
                 self._prefix, self._state = None, None
                 self._state = _run_prefix(self._model, prefix, self.way)
@@ -173,32 +171,16 @@ def _log_probs(model: Any, state: Any, ids: Any, cache: Any, offset: int, *, kee
     return (logits if logits.element_size() > 4 else logits.float()).log_softmax(-1)
 
 
-def _sharp_head(model: Any) -> Any:
-    """The vocabulary's matrix in float32, where the model has it in half precision; else its own.
-
-    bfloat16 keeps 8 bits: logits around 20 would come in steps of 0.125, and so would every difference of labels.
-    """
-    head = model.get_output_embeddings()
-    if head is None or head.weight.element_size() > 2:
-        return head
-    return copy.deepcopy(head).float()  # of its own, where the matrix is tied to the embeddings
-
-
 @contextmanager
-def _scoring_head(model: Any, head: Any) -> Iterator[None]:
-    """Let ``head`` give the logits, and hand it the last positions in one piece and in its own precision.
+def _contiguous_head(model: Any) -> Iterator[None]:
+    """Hand the last positions to the vocabulary's matrix in one piece.
 
     A position that is a view into longer rows makes the product go row by row, each time reading the whole matrix.
     """
-    if head is None:
-        yield
-        return
-    own = model.get_output_embeddings()
-    dtype = head.weight.dtype
-    hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype).contiguous(), *inputs[1:]))
-    model.set_output_embeddings(head)
+    head = model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:])) if head else None
     try:
         yield
     finally:
-        hook.remove()
-        model.set_output_embeddings(own)
+        if hook:
+            hook.remove()
