@@ -136,8 +136,8 @@ teacher = load_teacher(recipe.ferment.teacher, cache=Path({str(_cache())!r}), ba
 prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
 answers = [prompt.answer_for(label) for label in recipe.labels]
 texts = read(Path({str(folder)!r}) / "1-raw", "test")["text"].to_pylist()
-rendered = [prompt.render(text, teacher.tokenizer) for text in texts[:{texts}]]
-many = [prompt.render(text, teacher.tokenizer) for text in texts[: 8 * {texts}]]
+rendered = [prompt.render(text) for text in texts[:{texts}]]
+many = [prompt.render(text) for text in texts[: 8 * {texts}]]
 last = [teacher.tokenizer(answer)["input_ids"][-1] for answer in answers]
 def loop(model):
     with torch.inference_mode():
