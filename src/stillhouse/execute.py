@@ -29,7 +29,7 @@ from stillhouse.recipe.fields import Step
 from stillhouse.recipe.model import Recipe
 from stillhouse.rights import as_row
 from stillhouse.store import finish_seal, open_draft, producer, read_sealed, seal, write_atomically
-from stillhouse.workplace import FOLDERS, Places, Progress
+from stillhouse.workplace import FOLDERS, Places, Progress, silent
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,11 @@ class Finished:
         return loaded
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    pass
-
-
 def run(
     recipe: Recipe,
     *,
     base: Path,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     on_step: Callable[[PlannedStep], None] | None = None,
     until: Step | None = None,
 ) -> Finished:

@@ -40,7 +40,7 @@ from stillhouse.statistics import (
     mcnemar_exact,
     proportion,
 )
-from stillhouse.workplace import FOLDERS, Progress
+from stillhouse.workplace import FOLDERS, Progress, silent
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def hold_trial(
     if not gold:
         raise StillhouseError("there are no labelled rows to try the teacher on", where="trial", fix="label some first")
     make_plan(recipe, base=base).raise_problems()
-    fetch(recipe, base, progress or _silent)
+    fetch(recipe, base, progress or silent)
     make_plan(recipe, base=base).raise_problems()  # what has arrived is judged by its files
     texts = [one.text for one in gold]
     wanted = np.array([recipe.labels.index(one.label) for one in gold])
@@ -109,7 +109,7 @@ def hold_trial(
     first: npt.NDArray[np.bool_] | None = None
     with AnswerStore(Path(recipe.paths.answers)) as store:
         for name, variant in [("the recipe's prompt", recipe), *variants]:
-            raw, probs = _ask_all(variant, askers, texts, store, progress or _silent)
+            raw, probs = _ask_all(variant, askers, texts, store, progress or silent)
             answered = np.asarray(np.isfinite(probs).all(axis=1))
             if not answered.any():
                 raise StillhouseError(
@@ -150,7 +150,7 @@ def changed(recipe: Recipe, overrides: list[str]) -> Recipe:
 def documents_for_trial(recipe: Recipe, *, base: Path, progress: Progress | None = None) -> list[dict[str, Any]]:
     """Training documents in the order of their ids, which is no order at all: the test split takes no part in a trial,
     so that no prompt is chosen by it. Runs stage 1 if it has not been run."""
-    run(recipe, base=base, progress=progress or _silent, until="raw")
+    run(recipe, base=base, progress=progress or silent, until="raw")
     folder = Path(recipe.paths.runs) / recipe.name / FOLDERS["raw"]
     rows: list[dict[str, Any]] = documents.read(folder, "train").to_pylist()
     return sorted(rows, key=lambda row: str(row["id"]))
@@ -203,10 +203,6 @@ class Notebook:
         return [row["text"] for row in rows if row["text"] not in known][: max(0, count - len(known))]
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    pass
-
-
 def _ask_all(
     recipe: Recipe, askers: list[Asker], texts: list[str], store: AnswerStore, progress: Progress
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -215,7 +211,7 @@ def _ask_all(
     calibrated: list[npt.NDArray[np.float64]] = []
     for asker in askers:
         captured, content_free = ask_teacher(recipe, asker, texts, store, progress)
-        answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
+        answered = captured.answered
         for found, kind in ((raw, None), (calibrated, recipe.ferment.calibration)):
             probs = np.full(captured.log_probs.shape, np.nan)
             bias = np.zeros(len(recipe.labels))

@@ -25,7 +25,7 @@ from stillhouse.raw.sources import Row, read
 from stillhouse.recipe import Recipe, parse_recipe
 from stillhouse.signals import ClassProbs
 from stillhouse.store import read_sealed
-from stillhouse.workplace import FOLDERS, Progress
+from stillhouse.workplace import FOLDERS, Progress, silent
 
 __all__ = ["Bottle", "Labelled", "Tasting", "open_bottle", "predict_file", "taste", "verify_bottle"]
 
@@ -145,7 +145,7 @@ class Tasting:
         labels, found = self.signal.labels, []
         with AnswerStore(Path(self.recipe.paths.answers)) as store:
             for asker, header in zip(self.askers, self.signal.header["teachers"], strict=True):
-                captured, _ = ask_teacher(self.recipe, asker, [text], store, lambda what, done, total: None)
+                captured, _ = ask_teacher(self.recipe, asker, [text], store, silent)
                 if captured.failures:
                     raise StillhouseError(
                         captured.failures[0].reason, where="the text", fix="type another one, or a shorter one"

@@ -14,6 +14,11 @@ from typing import Any
 # what is being done, how much is done, out of how many (0: unknown)
 Progress = Callable[[str, int, int], None]
 
+
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
 FOLDERS = {
     "raw": "1-raw",
     "ferment": "2-ferment",

@@ -47,6 +47,11 @@ class Captured:
     prefix_tokens: int
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """(N,) where there is a usable answer."""
+        return np.asarray(np.isfinite(self.log_probs).all(axis=1))
+
 
 def question_keys(teacher: Teacher, prompt: Prompt, labels: Sequence[str], rendered: Sequence[str]) -> list[str]:
     """The answer store's keys: the hash of all that changes an answer."""

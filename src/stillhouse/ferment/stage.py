@@ -91,7 +91,7 @@ class _Voice:
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
         """(N,) where there is an answer."""
-        return np.asarray(np.isfinite(self.captured.log_probs).all(axis=1))
+        return self.captured.answered
 
     def summary(self, labels: tuple[str, ...]) -> dict[str, Any]:
         """For the manifest: the same on every run."""
@@ -126,7 +126,7 @@ def _listen(
     captured, content_free = ask_teacher(recipe, asker, texts, store, progress)
     seconds = time.monotonic() - started
     _refuse_missing(recipe, section.name, captured, len(texts))
-    answered = np.asarray(np.isfinite(captured.log_probs).all(axis=1))
+    answered = captured.answered
     probs = np.full(captured.log_probs.shape, np.nan)
     bias = np.zeros(len(recipe.labels))
     if (answered & unseen).any():
