@@ -189,11 +189,25 @@ def show(
 
     stages = stage_summaries(run_folder)
     console.show_rows(stages)
+    if "1-raw" in stages:
+        console.show_cleaning(stages["1-raw"])
     if "4-finish" in stages:
         finished = Finished(run_folder, (), ())
         console.show_label(finished.label)
         if rows:
             console.show_evaluation(finished.evaluation["rows"])
+
+
+@app.command()
+def explain(
+    run_folder: RunArgument,
+    row: Annotated[str, typer.Argument(help="A row's origin (source:line), or its id or the start of it.")],
+) -> None:
+    """Tell one row's whole story: where it came from, what was done to it, why it left or what was made of it."""
+    from stillhouse import console
+    from stillhouse.explain import explain_row
+
+    console.show_explanation(explain_row(run_folder, row))
 
 
 @app.command()

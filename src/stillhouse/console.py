@@ -172,6 +172,37 @@ def show_rows(stages: dict[str, dict[str, Any]]) -> None:
     out.print(table)
 
 
+def show_cleaning(report: dict[str, Any]) -> None:
+    """What stage 1 removed and changed, and from whom it took more than its share."""
+    table = Table(title="Raw material", title_justify="left")
+    for column in ("", "what", "rows", "of all"):
+        table.add_column(column, justify="right" if column in ("rows", "of all") else "left", overflow="fold")
+
+    def add(kind: str, what: str, number: int) -> None:
+        table.add_row(kind, escape(what), f"{number:,}", f"{number / report['rows_in']:.2%}")
+
+    for kind, reasons in report["cuts"].items():
+        for reason, number in sorted(reasons.items(), key=lambda item: -item[1]):
+            add(kind, reason, number)
+    for what, number in report["changes"].items():
+        add("changed", what, number)
+    for split, number in report["splits"].items():
+        add("split", split, number)
+    out.print(table)
+    told = [
+        ("languages", ", ".join(f"{name} {number:,}" for name, number in list(report["languages"].items())[:8])),
+        ("copy pairs on two sides of the split", str(report["straddling_pairs"])),
+        ("texts whose copies disagree on the label", str(report["conflicting_labels"])),
+        ("near copies with another label, kept", str(report["near_copies_with_another_label"])),
+        ("may hold a benchmark item, see report.json", str(report["doubtful_contamination"])),
+    ]
+    for name, value in told:
+        if value not in ("", "0") or name.startswith("copy pairs"):
+            out.print(f"{name}: {escape(value)}")
+    for alarm in report["alarms"]:
+        out.print(f"[yellow]took more than its share:[/] {escape(alarm)}")
+
+
 def show_evaluation(rows: list[dict[str, Any]]) -> None:
     """The test report's long rows."""
     table = Table(title="Test report", title_justify="left")

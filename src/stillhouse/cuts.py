@@ -76,8 +76,15 @@ class Balance:
 def write(folder: Path, cuts: Iterable[Cut]) -> None:
     """Write ``cuts.parquet``, ordered by reason and origin so that equal cuts give equal files."""
     rows = sorted((asdict(cut) for cut in cuts), key=lambda row: (row["cut"], row["reason"], row["origin"]))
+    write_tables(folder, [pa.Table.from_pylist(rows, schema=SCHEMA)])
+
+
+def write_tables(folder: Path, tables: Iterable[pa.Table]) -> None:
+    """Write ``cuts.parquet`` from tables of :data:`SCHEMA`, in the order given."""
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "cuts.parquet")
+    with pq.ParquetWriter(folder / "cuts.parquet", SCHEMA) as writer:
+        for table in tables:
+            writer.write_table(table)
 
 
 def read(folder: Path) -> pa.Table:

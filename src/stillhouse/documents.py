@@ -1,16 +1,17 @@
 """Documents: what is taught about, one Parquet file per split.
 
 Columns: ``id`` (derived from the content, unique), the task's input (``text``), ``label`` (gold, where known),
-``group_*`` (for the audit), ``source``, ``license``, ``origin`` (source and line).
+``group_*`` (for the audit), ``source``, ``license``, ``language`` (``und``: not determined), ``notes`` (what cleaning
+did to the text), ``origin`` (source and line).
 
-    write(folder, "train", rows)
+    write(folder, "train", [table, another], groups=["region"])
     table = read(folder, "train")
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,7 +23,7 @@ from stillhouse.store import canonical
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 GROUP_PREFIX = "group_"
 
 
@@ -40,6 +41,8 @@ def schema(groups: Sequence[str] = ()) -> pa.Schema:
         *(pa.field(GROUP_PREFIX + group, pa.string()) for group in groups),
         pa.field("source", pa.string(), nullable=False),
         pa.field("license", pa.string(), nullable=False),
+        pa.field("language", pa.string()),
+        pa.field("notes", pa.list_(pa.string()), nullable=False),
         pa.field("origin", pa.string(), nullable=False),
     ]
     return pa.schema(columns, metadata={"stillhouse.documents": SCHEMA_VERSION})
@@ -50,11 +53,14 @@ def path_of(folder: Path, split: Split) -> Path:
     return folder / "documents" / f"{split}.parquet"
 
 
-def write(folder: Path, split: Split, rows: Sequence[Mapping[str, object]], groups: Sequence[str] = ()) -> None:
-    """Write the rows of one split, in the order given."""
+def write(folder: Path, split: Split, tables: Iterable[pa.Table], groups: Sequence[str] = ()) -> None:
+    """Write the rows of one split, in the order given, a table at a time; columns beyond the schema are left out."""
     path = path_of(folder, split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema(groups)), path)
+    wanted = schema(groups)
+    with pq.ParquetWriter(path, wanted) as writer:
+        for table in tables:
+            writer.write_table(table.select(wanted.names).cast(wanted))
 
 
 def read(folder: Path, split: Split) -> pa.Table:

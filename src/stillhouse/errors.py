@@ -7,6 +7,7 @@ exits with 2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -28,6 +29,10 @@ class StillhouseError(Exception):
     def __init__(self, what: str, *, where: str, fix: str) -> None:
         self.problems: tuple[Problem, ...] = (Problem(what, where, fix),)
         super().__init__(str(self.problems[0]))
+
+    def __reduce__(self) -> tuple[Callable[[list[Problem]], StillhouseError], tuple[list[Problem]]]:
+        # so that it crosses from a worker to whoever asked
+        return StillhouseError.several, (list(self.problems),)
 
     @classmethod
     def several(cls, problems: list[Problem]) -> StillhouseError:

@@ -14,7 +14,8 @@ from stillhouse.addresses import peek
 from stillhouse.device import Placement, place
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prices_of, prompt_of, question_of
-from stillhouse.recipe.model import ApiTeacher, Recipe
+from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.student import quiet
 from stillhouse.teachers import is_classifier
 from stillhouse.teachers.local import Renderer, common_prefix, load_tokenizer, model_folder

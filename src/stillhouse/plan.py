@@ -18,8 +18,9 @@ from stillhouse.errors import Problem, StillhouseError
 from stillhouse.ferment.stage import check_teacher
 from stillhouse.raw.stage import check_sources
 from stillhouse.recipe.fields import STEPS, Step, values
-from stillhouse.recipe.model import ApiTeacher, LocalTeacher, Recipe
+from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import RightsView, view_rights
+from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 from stillhouse.rights import DISCLAIMER, Judgement, Verdict
 from stillhouse.store import Manifest, digest_of, flatten, package_version, read_sealed
 from stillhouse.workplace import FOLDERS
@@ -227,6 +228,10 @@ def _missing_libraries(recipe: Recipe) -> list[Problem]:
     extras = {"torch": "ferment", "transformers": "ferment", "onnxruntime": "finish", "sklearn": "finish"}
     if any(isinstance(teacher, ApiTeacher) for teacher in recipe.ferment.teachers):
         extras["httpx2"] = "api"
+    if any(source.html for source in recipe.raw.sources):
+        extras["trafilatura"] = "html"
+    if recipe.raw.engine.kind == "ray":
+        extras["ray"] = "ray"
     packages = {"sklearn": "scikit-learn"}
     return [
         Problem(

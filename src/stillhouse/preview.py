@@ -15,7 +15,8 @@ from stillhouse.distill.stage import base_folder
 from stillhouse.plan import make_plan
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prompt_of, question_of
-from stillhouse.recipe.model import ApiTeacher, Recipe
+from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.student import quiet
 from stillhouse.teachers import is_classifier
 from stillhouse.teachers.local import Renderer, encode_answers, load_tokenizer, model_folder

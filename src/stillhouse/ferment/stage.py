@@ -27,8 +27,9 @@ from stillhouse.ferment.asking import Asker, LocalAsker
 from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured
 from stillhouse.recipe.bind import calls_of, endpoint_of, load_teacher, new_client, prompt_of
-from stillhouse.recipe.model import ApiTeacher, Calibration, LocalTeacher, Recipe
+from stillhouse.recipe.model import Calibration, Recipe
 from stillhouse.recipe.rights import teacher_address
+from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached
 from stillhouse.teachers import check_files

@@ -33,8 +33,9 @@ from stillhouse.finish.label import make_label, model_card, rights_of
 from stillhouse.finish.obligations import do_duties, refuse_unmet
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.recipe.bind import load_teacher, prompt_of
-from stillhouse.recipe.model import ApiTeacher, LocalTeacher, Recipe
+from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import student_name, view_rights
+from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached, read_sealed, write_json
 from stillhouse.student import load_classifier, predict_proba

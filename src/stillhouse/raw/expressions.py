@@ -195,6 +195,8 @@ class Expression:
 
     def __call__(self, values: Mapping[str, object]) -> object:
         """The value for one row; raises :class:`ExpressionFailed` where it cannot be computed."""
+        if isinstance(self._node, ast.Name) and self._node.id in values:  # a plain column, in most recipes and rows
+            return values[self._node.id]
         self._evaluator.names = values
         try:
             return self._evaluator._eval(self._node)

@@ -22,7 +22,7 @@ from stillhouse.raw.delimited import read_delimited
 from stillhouse.raw.lines import Row, Unreadable, is_blank, lines, opened, suffix_of, unreadable, without_end
 from stillhouse.raw.records import read_lines
 
-__all__ = ["Format", "Row", "Unreadable", "format_of", "read"]
+__all__ = ["Format", "Row", "Unreadable", "files_of", "format_of", "read", "read_file_rows"]
 
 Format = Literal["auto", "jsonl", "csv", "tsv", "parquet", "text", "arrow"]
 _SUFFIXES: dict[str, Format] = {
@@ -62,24 +62,50 @@ def read(
     Raises :class:`StillhouseError` where a whole file is at fault: missing, empty, binary, broken off, of no known
     format, without a usable header; and where the files together hold no row.
     """
-    paths = _data_files(files)
-    base = Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
     found = False
-    for path in paths:
-        label = name if len(paths) == 1 else f"{name}:{path.absolute().relative_to(base).as_posix()}"
-        kind = format_of(path) if format == "auto" else format
-        if fields and kind not in _DELIMITERS:
-            raise StillhouseError(
-                f"`fields` names the columns of CSV or TSV files, and this is read as {kind}",
-                where=str(path),
-                fix="remove `fields`, or set `format`",
-            )
-        for row in _rows_of(path, kind, label, fields, encoding, quoting):
+    for path, label in files_of(files, name=name):
+        for row in read_file_rows(path, label=label, format=format, fields=fields, encoding=encoding, quoting=quoting):
             found = True
             yield row
     if not found:
-        where = str(files[0]) if len(files) == 1 else name
-        raise StillhouseError("there is no row to read", where=where, fix="check the path, or the header line")
+        raise nothing_to_read(files, name)
+
+
+def nothing_to_read(files: Sequence[Path], name: str) -> StillhouseError:
+    """The error for files that together hold no row."""
+    where = str(files[0]) if len(files) == 1 else name
+    return StillhouseError("there is no row to read", where=where, fix="check the path, or the header line")
+
+
+def files_of(files: Sequence[Path], *, name: str) -> list[tuple[Path, str]]:
+    """Each data file with the label that starts the origins of its rows: ``movie``, or of several ``movie:part-2.csv``.
+
+    A folder stands for the data set that ``datasets`` saved in it.
+    """
+    paths = _data_files(files)
+    base = Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
+    several = len(paths) > 1
+    return [(path, f"{name}:{path.absolute().relative_to(base).as_posix()}" if several else name) for path in paths]
+
+
+def read_file_rows(
+    path: Path,
+    *,
+    label: str,
+    format: Format = "auto",
+    fields: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    quoting: bool = True,
+) -> Iterator[Row | Unreadable]:
+    """The rows of one file; ``label`` starts their origins. The rest is as for :func:`read`."""
+    kind = format_of(path) if format == "auto" else format
+    if fields and kind not in _DELIMITERS:
+        raise StillhouseError(
+            f"`fields` names the columns of CSV or TSV files, and this is read as {kind}",
+            where=str(path),
+            fix="remove `fields`, or set `format`",
+        )
+    yield from _rows_of(path, kind, label, fields, encoding, quoting)
 
 
 def format_of(path: Path) -> Format:

@@ -1,326 +1,356 @@
-"""Stage 1: reads the sources, cleans, deduplicates and splits, and seals documents and the document cuts.
+"""Stage 1: reads the sources, cleans, deduplicates, decontaminates and splits, and seals documents and their cuts.
 
-Writes ``documents/{train,validation,test}.parquet``, ``cuts.parquet`` and ``report.json``.
+Writes ``documents/{train,validation,test}.parquet``, ``cuts.parquet`` and ``report.json``. The work goes through
+pieces of some thousand rows, on this machine or a Ray cluster; what needs all rows (who is a copy of whom, the split)
+is decided here, on a few numbers for each row.
 """
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from stillhouse import cuts, documents
-from stillhouse.addresses import Files, peek, resolve
-from stillhouse.cuts import Balance, Cut
-from stillhouse.documents import GROUP_PREFIX, SPLITS, Split
-from stillhouse.errors import Problem, StillhouseError
-from stillhouse.raw.clean import clean_text
-from stillhouse.raw.dedup import Candidate, Deduplicated, deduplicate
-from stillhouse.raw.expressions import Expression, ExpressionFailed
-from stillhouse.raw.sources import Row, Unreadable, read
-from stillhouse.raw.split import split_documents
-from stillhouse.recipe.model import Clean, Recipe, Source
-from stillhouse.recipe.rights import row_judgement, view_rights
-from stillhouse.rights import Verdict, as_row
-from stillhouse.store import digest_of, reached, write_json
-from stillhouse.workplace import Places, Progress, StageResult
+from stillhouse.cuts import Balance
+from stillhouse.documents import GROUP_PREFIX, SPLITS
+from stillhouse.engine import Engine, open_engine
+from stillhouse.errors import StillhouseError
+from stillhouse.raw.decontaminate import Item, build_index
+from stillhouse.raw.dedup import (
+    PAIRS_AT_ONCE,
+    find_exact,
+    key_tasks,
+    propose_near,
+    settle_labels,
+    verify_near,
+)
+from stillhouse.raw.fate import CHUNK, Places, Rows
+from stillhouse.raw.leak import LeakTask, find_leaks
+from stillhouse.raw.near import choose, components
+from stillhouse.raw.prepare import NO_LABEL, NearPlan, PieceTask, PreparePlan, prepare_piece
+from stillhouse.raw.reading import PIECE_ROWS, FileRead, ReadTask, read_file
+from stillhouse.raw.report import report_of
+from stillhouse.raw.sections import (
+    benchmarks_of,
+    check_sources,
+    cleaner_of,
+    files_to_read,
+    groups_of,
+    judge_licenses,
+    near_of,
+    sample_rows,
+)
+from stillhouse.raw.sources import nothing_to_read
+from stillhouse.raw.split import Division, split_documents, straddling
+from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.raw import OnRay
+from stillhouse.recipe.rights import view_rights
+from stillhouse.store import reached, scratch_folder, write_json
+from stillhouse.workplace import Places as Folders
+from stillhouse.workplace import Progress, StageResult
 
-VERSION = 2
-LIBRARIES = ("pyarrow", "simpleeval")
+__all__ = ["LIBRARIES", "VERSION", "check_sources", "run", "sample_rows"]
+
+VERSION = 3
+LIBRARIES = ("pyarrow", "simpleeval", "ftfy", "phonenumbers", "py3langid", "trafilatura")
 STAGE = "1-raw"
+ROWS_IN_A_RANGE = 2_000_000  # of keys that one worker holds at a time
+
+Item_ = TypeVar("Item_")
+Result = TypeVar("Result")
 
 
-def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
+@dataclass(frozen=True)
+class Copies:
+    """What was found about copies. linked: (n, 2) row numbers of verified pairs, which the split keeps together."""
+
+    linked: Places
+    conflicts: int
+    near_other_label: int
+    bounded_buckets: int
+
+
+def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
     """Run the stage into ``places.draft``."""
-    candidates: list[Candidate] = []
-    removed: list[Cut] = []
-    groups = sorted({group for source in recipe.raw.sources for group in source.columns.groups})
-    decisions: list[dict[str, Any]] = []
-    for index, source in enumerate(recipe.raw.sources):
-        for found in _read_source(source, index, recipe, places.cache, places.base, groups, decisions):
-            (candidates if isinstance(found, Candidate) else removed).append(found)  # type: ignore[arg-type]
-            total = len(candidates) + len(removed)
-            if total % 1000 == 0:
-                progress("reading", total, 0)
-    rows_in = len(candidates) + len(removed)
-    if not candidates:
-        raise StillhouseError(
-            f"no row is left of {rows_in}: {_reasons(removed)}",
-            where="raw.sources",
-            fix="check `columns`, `where` and `raw.clean`",
+    scratch = scratch_folder(places.draft)
+    section = recipe.raw.engine
+    ray = isinstance(section, OnRay)
+    address = section.address if isinstance(section, OnRay) else None
+    with open_engine(workers=section.workers, ray=ray, address=address) as engine:
+        read = _read(recipe, places, scratch, engine, progress)
+        licenses, decisions = judge_licenses(recipe, view_rights(recipe, cache=places.cache, base=places.base), read)
+        near = near_of(recipe)
+        plan = PreparePlan(
+            cleaner_of(recipe.raw.clean),
+            recipe.labels,
+            groups_of(recipe),
+            licenses,
+            near,
+            benchmarks_of(recipe, cache=places.cache, base=places.base),
         )
-    unique = deduplicate(candidates)
-    ids = [documents.content_id({"text": row.text}) for row in unique.survivors]
-    for copy in unique.copies:
-        matched = documents.content_id({"text": copy.survivor.text})
-        removed.append(_cut(copy.row, "tail", "exact copy", id=matched, matched_id=matched))
-    plan = recipe.raw.split
-    labelled = [row.label is not None for row in unique.survivors]
-    split = split_documents(ids, labelled, seed=plan.seed, test=plan.test, validation=plan.validation, train=plan.train)
-    _refuse_one_class(split, unique, recipe.labels)
-    used = {row for rows in split.values() for row in rows}
-    removed += [
-        _cut(unique.survivors[row], "tail", "beyond raw.split.train", id=ids[row])
-        for row in range(len(ids))
-        if row not in used
-    ]
-    for name, rows in split.items():
-        documents.write(
-            places.draft, name, [_document(unique.survivors[row], ids[row], groups) for row in rows], groups
-        )
-    cuts.write(places.draft, removed)
-    balance = Balance(rows_in, len(used), len(removed), 0).check(STAGE)
-    report = _report(balance, removed, split, unique)
+        tasks = [PieceTask(path, place, one.task.source, scratch) for one in read for path, place in one.pieces]
+        _all(engine, partial(prepare_piece, plan=plan), tasks, "cleaning", progress)
+        rows = Rows.open([task.table for task in tasks], labels=recipe.labels, groups=plan.groups)
+        _refuse_nothing(rows)
+        copies = _remove_copies(recipe, rows, tasks, near, scratch, engine, progress)
+        _refuse_nothing(rows)
+        taken = rows.strata()
+        division = _divide(recipe, rows, copies, tasks, engine, progress)
+    used = [row for name in SPLITS for row in division[name].tolist()]
+    _refuse_one_class(rows, division, recipe.labels)
+    for name in SPLITS:
+        documents.write(places.draft, name, _documents(rows, division[name], recipe.labels), plan.groups)
+    cuts.write_tables(places.draft, rows.removed())
+    counts = rows.counts()
+    balance = Balance(rows.rows_in, len(used), sum(sum(one.values()) for one in counts.values()), 0).check(STAGE)
+    report = report_of(
+        rows,
+        balance,
+        counts,
+        division,
+        copies_found=_as_numbers(copies, division, rows),
+        taken=taken,
+        labels=recipe.labels,
+    )
     write_json(places.draft / "report.json", report)
     reached("documents-written")
     return StageResult(report, {"row_licenses": decisions})
 
 
-def check_sources(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
-    """What can be said before any work: expressions that do not parse, columns that are not there, files missing.
-
-    Only looks at files that are already here, and only at the first row of each source.
-    """
-    problems: list[Problem] = []
-    for index, source in enumerate(recipe.raw.sources):
-        where = f"raw.sources.{index}"
-        try:
-            mapping = _Mapping(source, where, sorted(source.columns.groups))
-            files = peek(source.data, cache=cache, base=base)
-            first = next(_rows(source, files), None) if files else None
-            if isinstance(first, Row):
-                mapping.check_columns(first)
-        except StillhouseError as error:
-            problems += error.problems
-    return problems
+def _all(
+    engine: Engine, work: Callable[[Item_], Result], items: Sequence[Item_], what: str, progress: Progress
+) -> list[Result]:
+    found: list[Result] = []
+    for result in engine.each(work, items):
+        found.append(result)
+        progress(what, len(found), len(items))
+    return found
 
 
-def _rows(source: Source, files: Files) -> Iterator[Row | Unreadable]:
-    return read(
-        files.files,
-        name=source.name,
-        format=source.format,
-        fields=source.fields,
-        encoding=source.encoding,
-        quoting=source.quoting,
-    )
+def _read(recipe: Recipe, places: Folders, scratch: Path, engine: Engine, progress: Progress) -> list[FileRead]:
+    files = files_to_read(recipe, cache=places.cache, base=places.base)
+    tasks = [
+        ReadTask(plan, path, label, number, scratch / "read" / f"{number:05d}", PIECE_ROWS)
+        for number, (plan, path, label) in enumerate(files)
+    ]
+    found = _all(engine, read_file, tasks, "reading", progress)
+    for name in {plan.name for plan, _, _ in files}:
+        mine = [one for one in found if one.task.source.name == name]
+        if not any(one.rows for one in mine):
+            raise nothing_to_read([one.task.path for one in mine], name)
+    return found
 
 
-def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> tuple[list[Candidate], int]:
-    """``count`` cleaned rows with different texts, and how many rows there are in all.
-
-    Drawn by a hash of the text, so that any order of the sources gives the same. Reads every source once, fetching it
-    if need be; keeps no more than ``count`` rows.
-    """
-    total = 0
-    chosen: list[tuple[str, Candidate]] = []
-    for index, source in enumerate(recipe.raw.sources):
-        for row in _read_source(source, index, recipe, cache, base, []):
-            if isinstance(row, Candidate):
-                total += 1
-                place = (digest_of(row.text), row)
-                at = bisect_left(chosen, place[0], key=itemgetter(0))
-                if at < count and not (at < len(chosen) and chosen[at][0] == place[0]):
-                    chosen.insert(at, place)
-                    del chosen[count:]
-    return [row for _, row in chosen], total
-
-
-def _read_source(
-    source: Source,
-    index: int,
+def _remove_copies(
     recipe: Recipe,
-    cache: Path,
-    base: Path,
-    groups: list[str],
-    decisions: list[dict[str, Any]] | None = None,
-) -> Iterator[Candidate | Cut]:
-    """Every row as a candidate or a cut; ``decisions`` takes what was decided about each license that rows state."""
-    where = f"raw.sources.{index}"
-    files = resolve(source.data, cache=cache, base=base)
-    licenses = _Licenses(source, recipe, cache, base)
-    mapping = _Mapping(source, where, groups)
-    seen = False
-    for row in _rows(source, files):
-        if isinstance(row, Unreadable):
-            yield Cut(STAGE, "head", "unreadable", source.name, row.origin, detail=row.reason, content=row.raw)
-            continue
-        if not seen:
-            mapping.check_columns(row)
-            seen = True
-        yield mapping.candidate(row, recipe, licenses)
-    if decisions is not None:
-        decisions += licenses.decisions
+    rows: Rows,
+    tasks: Sequence[PieceTask],
+    near: NearPlan | None,
+    scratch: Path,
+    engine: Engine,
+    progress: Progress,
+) -> Copies:
+    """Cut exact and near copies; gold labels of the survivors are settled on the way."""
+    ranges = max(1, len(rows.places) // ROWS_IN_A_RANGE)
+    exact = _all(
+        engine, find_exact, key_tasks([task.copies for task in tasks], ranges=ranges), "exact copies", progress
+    )
+    rule = recipe.raw.duplicates.conflicts
+    settled = settle_labels(np.concatenate(exact), vote=rule == "vote")
+    gone, survivors = rows.numbers(settled.copies[:, 0]), rows.numbers(settled.copies[:, 1])
+    rows.cut(gone, "tail", "exact copy", matched=survivors, scores=np.ones(len(gone)))
+    for place, label in settled.labels.items():
+        rows.labels[rows.numbers(np.array([place]))] = label
+    if rule == "drop":
+        rows.cut(rows.numbers(np.array(settled.conflicts, np.int64)), "head", "conflicting labels")
+    if near is None:
+        return Copies(np.empty((0, 2), np.int64), len(settled.conflicts), 0, 0)
+    return _remove_near(rows, tasks, near, scratch, engine, progress, len(settled.conflicts))
 
 
-class _Licenses:
-    """The license of each row of a source, and whether it may be used."""
+def _remove_near(
+    rows: Rows,
+    tasks: Sequence[PieceTask],
+    near: NearPlan,
+    scratch: Path,
+    engine: Engine,
+    progress: Progress,
+    conflicts: int,
+) -> Copies:
+    left = scratch / "left.npy"
+    stays = np.zeros(len(rows.places), bool)
+    stays[rows.staying] = True
+    stays |= rows.earlier
+    np.save(left, rows.places[~stays], allow_pickle=False)
+    bands = [task.bands for task in tasks]
+    entries = sum(path.stat().st_size for path in bands) // 24
+    work = partial(propose_near, gone=left)
+    found = _all(engine, work, key_tasks(bands, ranges=max(1, entries // ROWS_IN_A_RANGE)), "near copies", progress)
+    pairs = np.unique(np.concatenate([one.pairs for one in found]), axis=0)
+    chunks = [pairs[start : start + PAIRS_AT_ONCE] for start in range(0, len(pairs), PAIRS_AT_ONCE)]
+    verify = partial(verify_near, rows=tasks[0].table.parent, near=near, piece_rows=PIECE_ROWS)
+    similarity = np.concatenate([np.empty(0), *_all(engine, verify, chunks, "comparing", progress)])
+    true = similarity >= near.threshold
+    numbers, similarity = rows.numbers(pairs[true]), similarity[true]
+    # a word that turns the label is not a copy but a lesson: both stay, on the same side of the split
+    known = rows.labels[numbers]
+    other = (known != NO_LABEL).all(axis=1) & (known[:, 0] != known[:, 1])
+    rank = np.where(rows.earlier, 0, np.where(rows.labels != NO_LABEL, 1, 2))
+    priority = rank * len(rows.places) + np.arange(len(rows.places))
+    same = ~other
+    matches = choose(numbers[same], similarity[same], threshold=near.threshold, priority=priority[numbers[same]])
+    rows.cut(
+        matches.removed, "tail", "near copy", matched=matches.kept, scores=matches.similarity, threshold=near.threshold
+    )
+    return Copies(numbers, conflicts, int(other.sum()), sum(one.bounded for one in found))
 
-    def __init__(self, source: Source, recipe: Recipe, cache: Path, base: Path) -> None:
-        self._source, self._recipe = source, recipe
-        view = view_rights(recipe, cache=cache, base=base)
-        mine = ("data", source.name)
-        self.of_source = next(one.license for one in view.judgements if (one.subject.role, one.subject.name) == mine)
-        self._table = view.table
-        self._known: dict[str | None, tuple[str, str | None]] = {}
-        self.decisions: list[dict[str, Any]] = []
 
-    def of_row(self, stated: str | None) -> tuple[str, str | None]:
-        """The license's id, and why the row may not be used, or ``None`` when it may."""
-        if stated not in self._known:
-            found = row_judgement(self._source, stated, self._recipe, self._table)
-            refused = found.verdict > Verdict.ALLOW_WITH_DUTIES
-            self.decisions.append({"source": self._source.name, "stated": stated, **as_row(found)})
-            self._known[stated] = (found.license, f"{found.verdict.words}: {found.reason}" if refused else None)
-        return self._known[stated]
-
-
-class _Mapping:
-    """A source's expressions, compiled."""
-
-    def __init__(self, source: Source, where: str, groups: list[str]) -> None:
-        columns = source.columns
-        self.source = source
-        self.where_key = where
-        self.text = Expression(columns.text, where=f"{where}.columns.text")
-        self.label = Expression(columns.label, where=f"{where}.columns.label") if columns.label else None
-        self.license = (
-            Expression(columns.license, where=f"{where}.columns.license") if columns.license is not None else None
+def _divide(
+    recipe: Recipe, rows: Rows, copies: Copies, tasks: Sequence[PieceTask], engine: Engine, progress: Progress
+) -> dict[documents.Split, Places]:
+    """Split what stays, and take out of it what holds a held-out text, until nothing does."""
+    plan = recipe.raw.split
+    cluster = np.arange(len(rows.places))
+    members, roots = components(copies.linked)
+    cluster[members] = roots
+    looked_for: set[int] = set()
+    while True:
+        staying = rows.staying
+        ids = rows.column("id", staying)
+        names = [None if code == NO_LABEL else recipe.labels[code] for code in rows.labels[staying].tolist()]
+        division = split_documents(
+            ids,
+            names,
+            clusters=cluster[staying],
+            groups=[rows.column(GROUP_PREFIX + group, staying) for group in plan.together],
+            strata=[rows.column(GROUP_PREFIX + group, staying) for group in plan.strata],
+            stratify=plan.stratify,
+            seed=plan.seed,
+            test=plan.test,
+            validation=plan.validation,
+            train=None if recipe.raw.weights else plan.train,
         )
-        if self.license is not None and not self.license.names:
-            raise StillhouseError(
-                "this names no column, so it says the same of every row",
-                where=f"{where}.columns.license",
-                fix="name the column that holds the row's license; for one license of all rows use `license`",
-            )
-        self.keep = Expression(source.where, where=f"{where}.where") if source.where else None
-        self.group_names = groups
-        self.groups = [
-            Expression(columns.groups[group], where=f"{where}.columns.groups.{group}")
-            if group in columns.groups
-            else None
-            for group in groups
-        ]
-
-    def check_columns(self, row: Row) -> None:
-        """Refuse a mapping that names columns which the file does not have."""
-        for key, expression in (
-            ("columns.text", self.text),
-            ("columns.label", self.label),
-            ("columns.license", self.license),
-            ("where", self.keep),
-        ):
-            missing = sorted(expression.names - set(row.values)) if expression else []
-            if missing:
-                raise StillhouseError(
-                    f"there is no column {', '.join(map(repr, missing))}; the file has {', '.join(row.values)}",
-                    where=f"{self.where_key}.{key}, {row.origin}",
-                    fix="name one of the columns that are there",
-                )
-
-    def candidate(self, row: Row, recipe: Recipe, licenses: _Licenses) -> Candidate | Cut:
-        """The row as a candidate, or the cut that removes it."""
-        content = json.dumps(row.values, ensure_ascii=False, default=str)
-
-        def cut(kind: cuts.CutKind, reason: str, **more: Any) -> Cut:
-            return Cut(STAGE, kind, reason, self.source.name, row.origin, content=content, **more)
-
-        try:
-            if self.keep is not None and not self.keep(row.values):
-                return cut("tail", "left out by `where`")
-            text = self.text(row.values)
-            label = self.label(row.values) if self.label else None
-            groups = tuple(
-                None if group is None or (value := group(row.values)) is None else str(value) for group in self.groups
-            )
-            stated = self.license(row.values) if self.license else None
-        except ExpressionFailed as error:
-            return cut("head", "expression failed", detail=str(error))
-        license_id = licenses.of_source
-        if self.license:
-            license_id, refusal = licenses.of_row(None if stated is None else str(stated).strip() or None)
-            if refusal:
-                return cut("head", "no right to use", detail=refusal)
-        if text is None or not str(text).strip():
-            return cut("head", "no text")
-        cleaned = clean_text(str(text), unicode=recipe.raw.clean.unicode, whitespace=recipe.raw.clean.whitespace)
-        outside = _length_cut(cleaned, recipe.raw.clean)
-        if outside:
-            return cut("tail", outside[0], score=float(len(cleaned)), threshold=float(outside[1]))
-        if label is not None and str(label) not in recipe.labels:
-            return cut("head", "label not in the list", detail=f"{label!r} is not one of {list(recipe.labels)}")
-        gold = None if label is None else str(label)
-        return Candidate(row.origin, self.source.name, license_id, cleaned, gold, groups)
+        splits = {name: staying[np.array(division.splits[name], np.int64)] for name in SPLITS}
+        held = [int(row) for name in ("test", "validation") for row in splits[name]]
+        new = [row for row in held if row not in looked_for]
+        if not recipe.raw.decontaminate.own_splits or not new:
+            break
+        looked_for.update(new)
+        if not _remove_leaks(recipe, rows, splits, np.array(new, np.int64), tasks, engine, progress):
+            break
+    _cut_the_rest(recipe, rows, splits, division, staying)
+    return splits
 
 
-def _length_cut(text: str, limits: Clean) -> tuple[str, int] | None:
-    if len(text) < limits.min_characters:
-        return "too short", limits.min_characters
-    if len(text) > limits.max_characters:
-        return "too long", limits.max_characters
-    return None
+def _remove_leaks(
+    recipe: Recipe,
+    rows: Rows,
+    splits: dict[documents.Split, Places],
+    new: Places,
+    tasks: Sequence[PieceTask],
+    engine: Engine,
+    progress: Progress,
+) -> int:
+    """Cut rows outside the test that hold a text of ``new``; a validation row may be held by training rows only."""
+    items = list(map(Item, rows.column("origin", new), rows.column("text", new)))
+    index = build_index(items, size=recipe.raw.decontaminate.words)
+    in_test, in_validation = (set(splits[name].tolist()) for name in ("test", "validation"))
+    rest = np.setdiff1d(rows.staying, splits["test"])
+    starts = rows.numbers(np.array([task.place for task in tasks]))
+    owner = np.searchsorted(starts, rest, side="right") - 1
+    work = [LeakTask(tasks[at].table, rest[owner == at] - starts[at]) for at in np.unique(owner).tolist()]
+    leaks_of = partial(find_leaks, index=index)
+    found = list(chain.from_iterable(_all(engine, leaks_of, work, "decontaminating", progress)))
+    numbers = rows.numbers(np.array([leak.place for leak in found], np.int64)).tolist()
+    leaks = [
+        (row, int(new[leak.item]), leak)
+        for row, leak in zip(numbers, found, strict=True)
+        if row != int(new[leak.item]) and (int(new[leak.item]) in in_test or row not in in_validation)
+    ]
+    leaks = list({row: (row, item, leak) for row, item, leak in reversed(leaks)}.values())  # the first of each row
+    if leaks:
+        rows.cut(
+            np.array([row for row, _, _ in leaks], np.int64),
+            "head",
+            "contamination",
+            matched=np.array([item for _, item, _ in leaks], np.int64),
+            scores=np.array([leak.share for _, _, leak in leaks]),
+            details=[f"holds a held-out text: {leak.detail}" for _, _, leak in leaks],
+        )
+    return len(leaks)
 
 
-def _cut(row: Candidate, kind: cuts.CutKind, reason: str, **more: Any) -> Cut:
-    return Cut(STAGE, kind, reason, row.source, row.origin, content=row.text, **more)
+def _cut_the_rest(
+    recipe: Recipe, rows: Rows, splits: dict[documents.Split, Places], division: Division, staying: Places
+) -> None:
+    rows.cut(staying[np.array(division.aside, np.int64)], "tail", "set aside with a test copy")
+    rows.cut(staying[np.array(division.beyond, np.int64)], "tail", "beyond raw.split.train")
+    if recipe.raw.weights:
+        kept = weighted(rows.column("source", splits["train"]), recipe.raw.weights, recipe.raw.split.train)
+        rows.cut(np.setdiff1d(splits["train"], splits["train"][kept]), "tail", "beyond its source's weight")
+        splits["train"] = splits["train"][kept]
 
 
-def _document(row: Candidate, identifier: str, groups: list[str]) -> dict[str, object]:
+def weighted(sources: Sequence[str], weights: dict[str, float], limit: int | None) -> npt.NDArray[np.int64]:
+    """Positions of the rows to keep so that the sources stand in the shares of ``weights``, as many as there can be.
+
+    The first rows of each source are kept, so a random order stays one. limit: at most so many in all. A source that
+    has no row left counts as one whose share nothing can fill, and is left out of the shares.
+    """
+    names = np.array(sources)
+    have = {name: int((names == name).sum()) for name in weights}
+    share = {name: weight for name, weight in weights.items() if have[name]}
+    total = sum(share.values())
+    size = min(have[name] * total / share[name] for name in share)
+    size = size if limit is None else min(size, limit)
+    kept = [np.flatnonzero(names == name)[: round(size * share[name] / total)] for name in share]
+    return np.sort(np.concatenate(kept))
+
+
+def _documents(rows: Rows, numbers: Places, labels: Sequence[str]) -> Iterator[Any]:
+    for start in range(0, max(len(numbers), 1), CHUNK):
+        yield rows.documents(numbers[start : start + CHUNK], labels)
+
+
+def _as_numbers(copies: Copies, division: dict[documents.Split, Places], rows: Rows) -> dict[str, int]:
+    side = np.full(len(rows.places), -1, np.int8)
+    for number, name in enumerate(SPLITS):
+        side[division[name]] = number
     return {
-        "id": identifier,
-        "text": row.text,
-        "label": row.label,
-        **{GROUP_PREFIX + group: value for group, value in zip(groups, row.groups, strict=True)},
-        "source": row.source,
-        "license": row.license,
-        "origin": row.origin,
+        "conflicting_labels": copies.conflicts,
+        "near_copies_with_another_label": copies.near_other_label,
+        "bounded_buckets": copies.bounded_buckets,
+        "straddling_pairs": straddling(copies.linked, side),
     }
 
 
-def _refuse_one_class(split: dict[Split, list[int]], unique: Deduplicated, labels: tuple[str, ...]) -> None:
-    found = {unique.survivors[row].label for row in split["test"]}
+def _refuse_nothing(rows: Rows) -> None:
+    if len(rows.staying):
+        return
+    tally = Counter({reason: number for part in rows.counts().values() for reason, number in part.items()})
+    told = ", ".join(f"{number} {reason}" for reason, number in tally.most_common(3)) or "the sources hold no rows"
+    first = next((table.slice(0, 1).to_pylist()[0] for table in rows.removed() if table.num_rows), None)
+    example = f"; the first, {first['origin']}: {first['detail'] or first['reason']}" if first else ""
+    raise StillhouseError(
+        f"no row is left of {rows.rows_in}: {told}{example}",
+        where="raw.sources",
+        fix="check `columns`, `where` and `raw.clean`",
+    )
+
+
+def _refuse_one_class(rows: Rows, division: dict[documents.Split, Places], labels: tuple[str, ...]) -> None:
+    found = {labels[code] for code in set(rows.labels[division["test"]].tolist())}
     if len(found) < 2:
         raise StillhouseError(
             f"every test document has the same gold label, {found.pop()!r}; nothing could be measured",
             where="raw.split.test",
             fix=f"add rows of the other labels: {', '.join(label for label in labels if label not in found)}",
         )
-
-
-def _report(
-    balance: Balance, removed: list[Cut], split: dict[Split, list[int]], unique: Deduplicated
-) -> dict[str, Any]:
-    gold = {
-        name: dict(sorted(Counter(unique.survivors[row].label or "unknown" for row in split[name]).items()))
-        for name in SPLITS
-    }
-    return {
-        **asdict(balance),
-        "cuts": cuts.counts(removed),
-        "splits": {name: len(split[name]) for name in SPLITS},
-        "gold_labels": gold,
-        "licenses": _licenses(split, unique),
-        "conflicting_labels": len(unique.conflicts),
-    }
-
-
-def _licenses(split: dict[Split, list[int]], unique: Deduplicated) -> dict[str, dict[str, int]]:
-    """How many documents were kept under each license, by source."""
-    tally: dict[str, Counter[str]] = {}
-    for name in SPLITS:
-        for row in split[name]:
-            tally.setdefault(unique.survivors[row].source, Counter())[unique.survivors[row].license] += 1
-    return {source: dict(sorted(counts.items())) for source, counts in sorted(tally.items())}
-
-
-def _reasons(removed: list[Cut]) -> str:
-    if not removed:
-        return "the sources hold no rows"
-    tally = Counter(cut.reason for cut in removed)
-    reasons = ", ".join(f"{number} {reason}" for reason, number in tally.most_common(3))
-    return f"{reasons}; the first, {removed[0].origin}: {removed[0].detail or removed[0].reason}"

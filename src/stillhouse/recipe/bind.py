@@ -16,7 +16,8 @@ from stillhouse.addresses import resolve
 from stillhouse.device import place
 from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
-from stillhouse.recipe.model import ApiTeacher, LocalTeacher, PromptSection
+from stillhouse.recipe.model import PromptSection
+from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 from stillhouse.teachers import ClassifierTeacher, Teacher, is_classifier
 from stillhouse.teachers import LocalTeacher as CausalTeacher
 from stillhouse.teachers.api import ApiClient, Budget, Call, Checks, Endpoint, Key, Limits, Prices, known_prices

@@ -12,10 +12,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from stillhouse.recipe.fields import Section, execution, presentation, result
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from stillhouse.recipe.licensed import Licensed, Name, Seed, Share
+from stillhouse.recipe.raw import Raw
+from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 
 
 class Statement(Section):
@@ -54,180 +53,12 @@ class Rights(Section):
     statement: Annotated[Statement | None, Field(description="Lifts an unknown verdict, visibly")] = None
 
 
-class Licensed(Section):
-    """What you know of the rights in a model. What its files say is judged beside it; the worse of both wins."""
-
-    license: Annotated[str | None, result("SPDX id of its license, when you know it", enters="finish")] = None
-    license_file: Annotated[
-        str | None,
-        result("Address of its license text, where it does not lie beside it", enters="finish", address=True),
-    ] = None
-    owner: Annotated[str | None, result("Who owns it, where it is your own", enters="finish", min_length=1)] = None
-    attribution: Annotated[
-        str | None, result("Whom to name, where its license asks for it", enters="finish", min_length=1)
-    ] = None
-
-
 class Paths(Section):
     """Where work is kept; relative paths start at the working directory."""
 
     runs: Annotated[str, execution("Folder of the runs")] = "runs"
     answers: Annotated[str, execution("The answer store, a SQLite file that outlives runs")] = "answers/answers.sqlite"
     cache: Annotated[str, execution("Downloaded and converted models and data")] = "cache"
-
-
-class Columns(Section):
-    """Which column, or expression over columns, is what."""
-
-    text: Annotated[str, result("Column or expression that gives the text")] = "text"
-    label: Annotated[str | None, result("Column or expression that gives the gold label; empty: not known")] = None
-    license: Annotated[
-        str | None, result("Column or expression that gives the row's own license; rows without a right are cut")
-    ] = None
-    groups: Annotated[
-        dict[Name, str], result("Group name to column or expression, for the audit", default_factory=dict)
-    ]
-
-
-class Source(Licensed):
-    """One set of rows."""
-
-    name: Annotated[Name, result("Short name, used in every report")]
-    data: Annotated[
-        str, result("Address: a path or glob, hf:org/name@revision, or pypi:name==version#member", address=True)
-    ]
-    format: Annotated[
-        Literal["auto", "jsonl", "csv", "tsv", "parquet", "text", "arrow"],
-        result("How to read it; auto goes by the file's ending"),
-    ] = "auto"
-    fields: Annotated[tuple[str, ...] | None, result("Column names of a CSV or TSV file that has no header line")] = (
-        None
-    )
-    encoding: Annotated[str, result("Character encoding of text files")] = "utf-8"
-    quoting: Annotated[bool, result("Whether quotation marks in CSV or TSV group cells")] = True
-    columns: Annotated[Columns, Field(default_factory=Columns, description="Column mapping")]
-    where: Annotated[str | None, result("Expression; rows for which it is false are left out")] = None
-    license: Annotated[str | None, result("SPDX id of the data's license, when you know it")] = None
-    license_file: Annotated[
-        str | None, result("Address of its license text, where it does not lie beside it", address=True)
-    ] = None
-    owner: Annotated[str | None, result("Who owns it, where it is your own", min_length=1)] = None
-    generated_by: Annotated[
-        tuple[str, ...], result("Models that wrote the texts (org/model or provider:model); their terms count too")
-    ] = ()
-
-
-class Clean(Section):
-    """What happens to each text before it becomes a document."""
-
-    unicode: Annotated[Literal["NFC", "NFKC", "none"], result("Unicode normal form")] = "NFC"
-    whitespace: Annotated[
-        Literal["fold", "keep"], result("fold: runs of white space become one space, ends are trimmed")
-    ] = "fold"
-    min_characters: Annotated[PositiveInt, result("Shorter texts are cut (tail)")] = 1
-    max_characters: Annotated[PositiveInt, result("Longer texts are cut (tail)")] = 20_000
-
-
-class Splits(Section):
-    """Which documents train, validate and test. No text is in two splits."""
-
-    seed: Annotated[Seed, result("Decides which document goes where")] = 0
-    test: Annotated[PositiveInt, result("Documents held out for the test; those with a gold label only")] = 1000
-    validation: Annotated[PositiveInt, result("Documents held out to choose the best checkpoint")] = 300
-    train: Annotated[PositiveInt | None, result("At most so many to train on; empty: all others")] = None
-
-
-class Raw(Section):
-    """Stage 1: what goes in."""
-
-    sources: Annotated[tuple[Source, ...], Field(min_length=1, description="Where the rows come from")]
-    clean: Annotated[Clean, Field(default_factory=Clean, description="Cleaning")]
-    split: Annotated[Splits, Field(default_factory=Splits, description="Splits")]
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [source.name for source in self.sources]
-        if len(set(names)) != len(names):
-            raise ValueError("source names must differ from each other")
-        taken = {"teacher", "base", "data"} & set(names)
-        if taken:
-            raise ValueError(f"a source cannot be called {', '.join(sorted(taken))}: that is a role")
-        return self
-
-
-class NamedTeacher(Licensed):
-    """What every teacher has."""
-
-    name: Annotated[Name, result("Its name in reports, and in each row of the signals")] = "teacher"
-
-
-class LocalTeacher(NamedTeacher):
-    """A causal language model or a sequence classifier that runs here."""
-
-    kind: Annotated[Literal["local"], result("Where the teacher runs")] = "local"
-    model: Annotated[
-        str, result("Address of the model: a transformers folder (causal or classifier) or a GGUF file", address=True)
-    ]
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        result("auto: bfloat16 where the hardware multiplies it natively, else float32"),
-    ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], execution("Where it runs")] = "auto"
-    batch_tokens: Annotated[PositiveInt, execution("Tokens per batch")] = 1024
-    threads: Annotated[PositiveInt | None, execution("CPU threads; empty: as torch chooses")] = None
-
-
-class Spending(Section):
-    """What may be spent on the answers of an endpoint. What is reached stops the asking; what was answered is kept."""
-
-    tokens: Annotated[PositiveInt | None, execution("At most so many tokens, prompts and answers together")] = None
-    money: Annotated[float | None, execution("At most so much, in the currency of the prices", gt=0)] = None
-    price_prompt: Annotated[float | None, execution("Price of a million tokens of prompts", ge=0)] = None
-    price_answer: Annotated[float | None, execution("Price of a million tokens of answers", ge=0)] = None
-
-
-class Pace(Section):
-    """How fast an endpoint is asked, and how patiently."""
-
-    concurrency: Annotated[PositiveInt, execution("Calls on their way at a time")] = 16
-    requests_per_minute: Annotated[PositiveInt | None, execution("At most so many; empty: as the server says")] = None
-    tokens_per_minute: Annotated[PositiveInt | None, execution("At most so many; empty: as the server says")] = None
-    attempts: Annotated[PositiveInt, execution("Attempts of a call that fails")] = 6
-    timeout: Annotated[float, execution("Seconds that one attempt may take", gt=0)] = 120.0
-    poll: Annotated[float, execution("Seconds between looks at a batch", gt=0)] = 60.0
-
-
-class ApiTeacher(NamedTeacher):
-    """A model behind an endpoint that speaks the OpenAI protocol."""
-
-    kind: Annotated[Literal["api"], result("Where the teacher runs")]
-    endpoint: Annotated[str, result("Base URL, as https://api.example.org/v1; no key in it")]
-    model: Annotated[str, result("The model's name, as the endpoint knows it")]
-    provider: Annotated[
-        str | None,
-        result("Whose terms rule: openai, deepseek, …, `self` for a server of yours; empty: the host", enters="finish"),
-    ] = None
-    key: Annotated[str | None, execution("Environment variable that holds the key; empty: none is sent")] = None
-    protocol: Annotated[Literal["chat", "completions"], result("Which of the two calls is used")] = "chat"
-    answer: Annotated[
-        Literal["label", "first-token"],
-        result("label: the text names one; first-token: the log-probabilities of the answer's first token"),
-    ] = "label"
-    samples: Annotated[PositiveInt, result("Answers to each question; shares of them are the probabilities")] = 1
-    temperature: Annotated[float, result("Sampling temperature", ge=0, le=2)] = 0.0
-    max_tokens: Annotated[PositiveInt, result("Longest answer, reasoning included")] = 64
-    structured: Annotated[bool, result("Ask for JSON with the label, where the server can constrain it")] = True
-    batches: Annotated[bool, execution("Ask through batch files, cheaper and within a day, where it has them")] = False
-    pace: Annotated[Pace, Field(default_factory=Pace, description="Speed and patience")]
-    spending: Annotated[Spending, Field(default_factory=Spending, description="Budget and prices")]
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError("several samples need a `temperature` above 0, or they are all the same")
-        if self.answer == "first-token" and self.samples > 1:
-            raise ValueError("`first-token` reads probabilities from one answer; `samples` must be 1")
-        return self
 
 
 class Example(Section):

@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 
 from stillhouse.addresses import Files, peek
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.recipe.model import ApiTeacher, KeepLayers, Licensed, LocalTeacher, Recipe, Source
+from stillhouse.recipe.licensed import Licensed
+from stillhouse.recipe.model import KeepLayers, Recipe
+from stillhouse.recipe.raw import Source
+from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 from stillhouse.rights import (
     DISCLAIMER,
     Claim,

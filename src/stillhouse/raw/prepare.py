@@ -1,0 +1,253 @@
+"""One piece of rows on its way to documents: mapped, cleaned, judged, and given the keys by which copies are found.
+
+    prepared = prepare_piece(PieceTask(path, place, source, folder), plan=plan)     # PreparedPiece(rows=8123, …)
+
+Every row of the piece is a row of the table that is written, those that are cut with the reason; the first reason in
+the order of the steps counts. Nothing here looks at another row, so pieces may be worked on anywhere, in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stillhouse.documents import GROUP_PREFIX, content_id
+from stillhouse.raw.clean import Cleaner, Leaves, duplicate_key
+from stillhouse.raw.decontaminate import Index, scan, verdict
+from stillhouse.raw.keyed import write_entries
+from stillhouse.raw.lines import Row, Unreadable
+from stillhouse.raw.mapping import Mapped, Mapping, Refused, SourcePlan
+from stillhouse.raw.near import band_keys
+from stillhouse.raw.reading import read_piece
+
+COPY_ENTRY = np.dtype([("key", "<u8"), ("rest", "<u8"), ("place", "<i8"), ("label", "<i4")])
+BAND_ENTRY = np.dtype([("key", "<u8"), ("order", "<u8"), ("place", "<i8")])
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class NearPlan:
+    """How near copies are looked for: Jaccard threshold, words and characters of a shingle, seed of the hashes."""
+
+    threshold: float
+    words: int
+    characters: int
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PreparePlan:
+    """What is the same for all pieces. licenses: by source and what a row states, the license and why it is refused.
+
+    benchmarks: what no document may hold. groups, labels: as the recipe orders them.
+    """
+
+    cleaner: Cleaner
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+    licenses: AnyMapping[tuple[str, str | None], tuple[str, str | None]]
+    near: NearPlan | None
+    benchmarks: Index | None
+
+
+@dataclass(frozen=True)
+class PieceTask:
+    """One piece: its file, the place of its first row, its source, and where its results go."""
+
+    piece: Path
+    place: int
+    source: SourcePlan
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """A name of its own among all pieces."""
+        return f"{self.place:016x}"
+
+    @property
+    def table(self) -> Path:
+        """Where the table of its rows lies."""
+        return self.folder / "rows" / f"{self.name}.arrow"
+
+    @property
+    def copies(self) -> Path:
+        """Where the keys of its texts lie."""
+        return self.folder / "copies" / f"{self.name}.npy"
+
+    @property
+    def bands(self) -> Path:
+        """Where the band keys of its texts lie."""
+        return self.folder / "bands" / f"{self.name}.npy"
+
+
+@dataclass
+class PreparedRow:
+    """A row while it is worked on."""
+
+    origin: str
+    content: str = ""
+    mapped: Mapped | None = None
+    license: str = ""
+    text: str | None = None
+    language: str | None = None
+    notes: list[str] = field(default_factory=list)
+    leaves: Leaves | None = None
+
+
+def table_schema(groups: Sequence[str]) -> pa.Schema:
+    """The table of prepared rows. ``place`` orders the rows of all sources; ``reason`` is null for rows that stay."""
+    text = pa.string()
+    return pa.schema(
+        [
+            pa.field("place", pa.int64(), nullable=False),
+            pa.field("source", text, nullable=False),
+            pa.field("origin", text, nullable=False),
+            pa.field("id", text),
+            pa.field("text", text),
+            pa.field("label", text),
+            *(pa.field(GROUP_PREFIX + group, text) for group in groups),
+            pa.field("license", text, nullable=False),
+            pa.field("language", text),
+            pa.field("notes", pa.list_(text), nullable=False),
+            pa.field("earlier", pa.bool_(), nullable=False),
+            pa.field("cut", text),
+            pa.field("reason", text),
+            pa.field("detail", text, nullable=False),
+            pa.field("score", pa.float64()),
+            pa.field("threshold", pa.float64()),
+            pa.field("content", text),
+        ]
+    )
+
+
+def prepare_piece(task: PieceTask, *, plan: PreparePlan) -> int:
+    """Prepare one piece, unless that was done before; the number of its rows. The table is written last."""
+    if task.table.exists():
+        with pa.memory_map(str(task.table)) as source:
+            return int(sum(batch.num_rows for batch in pa.ipc.open_file(source)))
+    rows = prepare_rows(read_piece(task.piece), task.source, plan)
+    for folder in (task.table.parent, task.copies.parent, task.bands.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    kept = [number for number, row in enumerate(rows) if row.leaves is None]
+    texts = [rows[number].text or "" for number in kept]
+    places = task.place + np.array(kept, np.int64)
+    write_entries(task.copies, _copy_entries(texts, places, [_label_of(rows[number], plan) for number in kept]))
+    if plan.near is not None:
+        write_entries(task.bands, _band_entries(texts, places, plan.near))
+    table = pa.Table.from_pylist(
+        [_record(row, task, task.place + number, plan) for number, row in enumerate(rows)],
+        schema=table_schema(plan.groups),
+    )
+    draft = task.table.with_suffix(".part")
+    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    draft.replace(task.table)
+    return len(rows)
+
+
+def prepare_rows(rows: Any, source: SourcePlan, plan: PreparePlan) -> list[PreparedRow]:
+    """Every row mapped, cleaned and judged, in the same order."""
+    mapping = Mapping(source, groups=() if source.earlier else plan.groups)
+    found = [_mapped(row, mapping, source, plan) for row in rows]
+    open_rows = [row for row in found if row.leaves is None and row.mapped is not None]
+    cleaned = plan.cleaner([row.mapped.text for row in open_rows if row.mapped], html=source.html)
+    for row, clean in zip(open_rows, cleaned, strict=True):
+        row.text, row.language, row.leaves = clean.text, clean.language, clean.leaves
+        row.notes += clean.notes
+        if row.leaves is not None:
+            row.content = clean.text
+        elif row.mapped and row.mapped.label is not None and row.mapped.label not in plan.labels:
+            row.leaves = Leaves(
+                "head", "label not in the list", f"{row.mapped.label!r} is not one of {list(plan.labels)}"
+            )
+    if plan.benchmarks is not None and not source.earlier:
+        _look_for_benchmarks([row for row in open_rows if row.leaves is None], plan.benchmarks)
+    return found
+
+
+def _mapped(row: Row | Unreadable, mapping: Mapping, source: SourcePlan, plan: PreparePlan) -> PreparedRow:
+    if isinstance(row, Unreadable):
+        return PreparedRow(row.origin, row.raw, leaves=Leaves("head", "unreadable", row.reason))
+    found = PreparedRow(row.origin)
+    mapped = mapping(row)
+    if isinstance(mapped, Refused):
+        found.leaves = Leaves(mapped.cut, mapped.reason, mapped.detail)
+    else:
+        found.mapped = mapped
+        if not source.earlier:
+            found.license, refusal = plan.licenses[source.name, mapped.license]
+            if refusal:
+                found.leaves = Leaves("head", "no right to use", refusal)
+    if found.leaves is not None:
+        found.content = json.dumps(row.values, ensure_ascii=False, default=str)
+    return found
+
+
+def _look_for_benchmarks(rows: list[PreparedRow], index: Index) -> None:
+    for hit in scan([row.text or "" for row in rows], index):
+        row, item = rows[hit.row], index.items[hit.item]
+        told = f"{item.name}: {hit.kind}, {hit.share:.0%} of it: {hit.excerpt}"
+        if verdict(hit) == "cut":
+            row.leaves = row.leaves or Leaves("head", "contamination", told, hit.share)
+        else:
+            row.notes.append(f"contamination? {told}")
+
+
+def _label_of(row: PreparedRow, plan: PreparePlan) -> int:
+    label = row.mapped.label if row.mapped else None
+    return NO_LABEL if label is None else plan.labels.index(label)
+
+
+def _copy_entries(texts: list[str], places: npt.NDArray[np.int64], labels: list[int]) -> npt.NDArray[Any]:
+    entries = np.zeros(len(texts), COPY_ENTRY)
+    digests = b"".join(
+        hashlib.blake2b(duplicate_key(text).encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts
+    )
+    halves = np.frombuffer(digests, "<u8").reshape(-1, 2)
+    entries["key"], entries["rest"] = halves[:, 0], halves[:, 1]
+    entries["place"], entries["label"] = places, labels
+    return entries
+
+
+def _band_entries(texts: list[str], places: npt.NDArray[np.int64], near: NearPlan) -> npt.NDArray[Any]:
+    rows, keys = band_keys(
+        texts, threshold=near.threshold, words=near.words, characters=near.characters, seed=near.seed
+    )
+    entries = np.zeros(keys.size, BAND_ENTRY)
+    entries["key"] = keys.ravel()
+    entries["order"] = np.roll(keys, -1, axis=1).ravel()
+    entries["place"] = np.repeat(places[rows], keys.shape[1])
+    return entries
+
+
+def _record(row: PreparedRow, task: PieceTask, place: int, plan: PreparePlan) -> dict[str, Any]:
+    groups = row.mapped.groups if row.mapped and row.mapped.groups else [None] * len(plan.groups)
+    leaves = row.leaves
+    return {
+        "place": place,
+        "source": task.source.name,
+        "origin": row.origin,
+        "id": None if row.text is None else content_id({"text": row.text}),
+        "text": row.text,
+        "label": row.mapped.label if row.mapped else None,
+        **{GROUP_PREFIX + name: value for name, value in zip(plan.groups, groups, strict=True)},
+        "license": row.license,
+        "language": row.language,
+        "notes": row.notes,
+        "earlier": task.source.earlier,
+        "cut": leaves.cut if leaves else None,
+        "reason": leaves.reason if leaves else None,
+        "detail": leaves.detail if leaves else "",
+        "score": leaves.score if leaves else None,
+        "threshold": leaves.threshold if leaves else None,
+        "content": row.content if leaves else None,
+    }

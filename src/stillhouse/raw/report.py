@@ -1,0 +1,105 @@
+"""The report of stage 1: what came in, what left and why, what was done to what stays, and from whom it was taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stillhouse.cuts import Balance
+from stillhouse.documents import SPLITS, Split
+from stillhouse.raw.fairness import Key, Rate, removal_rates
+from stillhouse.raw.fate import Places, Rows
+from stillhouse.raw.prepare import NO_LABEL
+
+LEFT_BY_WISH = "left out by `where`"  # the user's own choice of rows, and no act of cleaning
+REVIEWED = 100
+NEAR_COPY = "near copy"
+EATEN = 0.2  # share of a source
+
+
+def report_of(
+    rows: Rows,
+    balance: Balance,
+    counts: Mapping[str, Mapping[str, int]],
+    splits: Mapping[Split, Places],
+    *,
+    copies_found: Mapping[str, int],
+    taken: Counter[Key],
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """``report.json``. taken: rows by stratum and reason, as they were before the split.
+
+    ``fairness`` has the removal rate of each source, language and group value against all other rows of its kind.
+    ``doubtful`` lists the first rows that only may hold a benchmark item, for a person to look at.
+    """
+    used = np.concatenate([splits[name] for name in SPLITS])
+    notes = rows.table.column("notes").take(pa.array(used)).to_pylist()
+    doubtful = [(row, note) for row, some in zip(used.tolist(), notes, strict=True) for note in some if _doubt(note)]
+    origins = rows.column("origin", np.array([row for row, _ in doubtful[:REVIEWED]], np.int64))
+    rates = removal_rates({key: number for key, number in taken.items() if key[2] != LEFT_BY_WISH})
+    return {
+        **asdict(balance),
+        "cuts": counts,
+        "splits": {name: len(splits[name]) for name in SPLITS},
+        "gold_labels": {name: _gold(rows, splits[name], labels) for name in SPLITS},
+        "licenses": _licenses(rows, used),
+        "languages": _counted(rows.column("language", used)),
+        "changes": _counted([note.partition(":")[0] for some in notes for note in some if not _doubt(note)]),
+        **copies_found,
+        "doubtful_contamination": len(doubtful),
+        "doubtful": [
+            {"origin": origin, "why": note} for origin, (_, note) in zip(origins, doubtful[:REVIEWED], strict=True)
+        ],
+        "fairness": [asdict(rate) | {"reasons": [list(one) for one in rate.reasons]} for rate in rates],
+        "alarms": [_alarm(rate) for rate in rates if rate.verdict == "alarm"] + _eaten(taken),
+    }
+
+
+def _doubt(note: str) -> bool:
+    return note.startswith("contamination?")
+
+
+def _gold(rows: Rows, numbers: Places, labels: Sequence[str]) -> dict[str, int]:
+    tally = Counter(rows.labels[numbers].tolist())
+    named = {"unknown" if code == NO_LABEL else labels[code]: number for code, number in tally.items()}
+    return dict(sorted(named.items()))
+
+
+def _licenses(rows: Rows, used: Places) -> dict[str, dict[str, int]]:
+    """How many documents were kept under each license, by source."""
+    tally: dict[str, Counter[str]] = {}
+    for source, license_id in zip(rows.column("source", used), rows.column("license", used), strict=True):
+        tally.setdefault(source, Counter())[license_id] += 1
+    return {source: dict(sorted(some.items())) for source, some in sorted(tally.items())}
+
+
+def _counted(values: Sequence[str | None]) -> dict[str, int]:
+    return dict(Counter(value for value in values if value is not None).most_common())
+
+
+def _eaten(taken: Mapping[Key, int]) -> list[str]:
+    """Sources of which near copies took much: rows that share a long frame look alike, whatever else they say."""
+    sources: dict[str, Counter[str | None]] = {}
+    for (kind, value, reason), number in taken.items():
+        if kind == "source":
+            sources.setdefault(value, Counter())[reason] += number
+    return [
+        f"source {name}: near copies took {reasons[NEAR_COPY]} of {reasons.total()} rows. If they share a long frame, "
+        "take what differs as `columns.text`, raise `raw.duplicates.threshold`, or set `raw.duplicates.near: false`"
+        for name, reasons in sorted(sources.items())
+        if reasons[NEAR_COPY] > EATEN * reasons.total()
+    ]
+
+
+def _alarm(rate: Rate) -> str:
+    why = ", ".join(f"{reason} ({number})" for reason, number in rate.reasons)
+    others = rate.others or 0.0
+    return (
+        f"{rate.kind} {rate.value}: cleaning took {rate.removed} of {rate.rows} rows ({rate.rate:.1%}), "
+        f"elsewhere {others:.1%}; most of all {why}"
+    )
