@@ -52,6 +52,33 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "raw.sources.*.owner": ("the word team", "raw"),
     "raw.sources.*.generated_by": (["deepseek-ai/DeepSeek-R1"], "raw"),
     "raw.sources.*.attribution": ("The Word Collectors", "finish"),
+    "raw.engine.kind": ("ray", None),
+    "raw.engine.workers": (3, None),
+    "raw.engine.address": ("auto", None),
+    "raw.sources.*.html": (True, "raw"),
+    "raw.sources.*.weight": (2.0, "raw"),
+    "raw.clean.repair": (False, "raw"),
+    "raw.clean.profile": ("chat", "raw"),
+    "raw.clean.rules": ({"most_of_one_word": 0.5}, "raw"),
+    "raw.clean.detect_language": (False, "raw"),
+    "raw.clean.languages": (["en", "und"], "raw"),
+    "raw.clean.secrets": ("flag", "raw"),
+    "raw.clean.personal": ("reject", "raw"),
+    "raw.duplicates.near": (False, "raw"),
+    "raw.duplicates.threshold": (0.8, "raw"),
+    "raw.duplicates.conflicts": ("vote", "raw"),
+    "raw.duplicates.against.*.name": ("renamed", "raw"),
+    "raw.duplicates.against.*.data": ("OTHER DATA", "raw"),
+    "raw.duplicates.against.*.text": ("tone", "raw"),
+    "raw.decontaminate.own_splits": (False, "raw"),
+    "raw.decontaminate.words": (8, "raw"),
+    "raw.decontaminate.benchmarks.*.name": ("renamed", "raw"),
+    "raw.decontaminate.benchmarks.*.data": ("OTHER DATA", "raw"),
+    "raw.decontaminate.benchmarks.*.question": ("tone", "raw"),
+    "raw.decontaminate.benchmarks.*.answer": ("label", "raw"),
+    "raw.split.together": (["tone"], "raw"),
+    "raw.split.stratify": (False, "raw"),
+    "raw.split.strata": (["tone"], "raw"),
     "raw.clean.unicode": ("NFKC", "raw"),
     "raw.clean.whitespace": ("keep", "raw"),
     "raw.clean.min_characters": (2, "raw"),
@@ -179,6 +206,13 @@ def starting_point(world: World, field: str) -> dict[str, object]:
     mapping["controls"] = {}
     mapping["rights"]["statement"] = dict(STATEMENT)
     mapping["ferment"]["calibration"] = {"kind": "matched", "prior": {"good": 0.5, "bad": 0.5}}
+    more = {"name": "more", "data": str(world.data)}
+    if field.startswith("raw.duplicates.against"):
+        mapping["raw"]["duplicates"] = {"against": [dict(more)]}
+    if field.startswith("raw.decontaminate.benchmarks"):
+        mapping["raw"]["decontaminate"] = {"benchmarks": [dict(more)]}
+    if field.startswith("raw.engine"):
+        mapping["raw"]["engine"] = {"kind": "ray" if field.endswith("address") else "here"}
     if field in {f"distill.student.{key}" for key in ("layers", "hidden_size", "heads", "intermediate_size")}:
         mapping["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}
     first = field.replace("ferment.others.*.", "ferment.teacher.")

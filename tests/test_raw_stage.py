@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from raw_material import FILLER, distil_nothing, jsonl, mapping, of_rows, source
 from stillhouse.errors import StillhouseError
-from stillhouse.raw import stage
+from stillhouse.raw import dedup, stage
 from stillhouse.raw.stage import weighted
 
 WORDS = ["river", "stone", "candle", "market", "winter", "garden", "letter", "bridge", "copper", "meadow", "violin"]
@@ -401,7 +401,7 @@ def run_over(
     folder: Path, rows: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, piece: int, ranges: int, **engine: Any
 ) -> Any:
     monkeypatch.setattr(stage, "PIECE_ROWS", piece)
-    monkeypatch.setattr(stage, "ROWS_IN_A_RANGE", max(1, len(rows) // ranges))
+    monkeypatch.setattr(dedup, "ROWS_IN_A_RANGE", max(1, len(rows) // ranges))
     folder.mkdir()
     cut = len(rows) // 3
     paths = [jsonl(folder / f"part-{at}.jsonl", rows[at * cut : (at + 1) * cut]) for at in range(3)]

@@ -10,7 +10,6 @@ text's neighbours are changes nothing.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,7 +28,6 @@ from stillhouse.raw.spans import Span, redact
 
 Handling = Literal["redact", "reject", "flag", "keep"]
 UNDETERMINED = "und"
-_SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Cleaner:
                 leaves = leaves or Leaves("head", reason, told, float(kinds.total()), 0.0)
         leaves = leaves or self._by_form(text, language)
         if self.whitespace == "fold":
-            text = _SPACE.sub(" ", text).strip()
+            text = " ".join(text.split())
         return Cleaned(text, language, tuple(notes), leaves or self._by_length(text))
 
     def _search(self, text: str) -> tuple[str, list[tuple[Handling, str, Counter[str]]]]:
@@ -143,7 +141,7 @@ class Cleaner:
 
 def duplicate_key(text: str) -> str:
     """Texts with the same key are exact copies of each other."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip().casefold()
+    return " ".join(unicodedata.normalize("NFC", text).split()).casefold()
 
 
 def _counted(kinds: Counter[str]) -> str:

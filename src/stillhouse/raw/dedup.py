@@ -1,8 +1,7 @@
 """Copies among all prepared rows: exact ones by their keys, near ones proposed by their band keys and then verified.
 
-    found = np.concatenate(list(engine.each(find_exact, key_tasks(paths, ranges=4))))
-    proposed = list(engine.each(partial(propose_near, gone=path), key_tasks(bands, ranges=4)))
-    similarity = np.concatenate(list(engine.each(partial(verify_near, near=near), chunks)))
+    copies = remove_copies(rows, tasks, near, conflicts="vote", scratch=folder, engine=engine, progress=silent)
+    copies.linked                                       # verified pairs, which a split must keep together
 
 Exactly one row of each set of equal texts stays: the first in the order of the recipe's sources and of the rows in
 them; rows of an earlier set come before all others. What a row's copies are does not depend on how the keys were cut
@@ -11,23 +10,112 @@ into ranges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stillhouse.engine import Engine
+from stillhouse.raw.fate import Places, Rows
 from stillhouse.raw.keyed import key_ranges, read_range
-from stillhouse.raw.near import Candidates, candidate_pairs, similarities
-from stillhouse.raw.prepare import NO_LABEL, NearPlan
+from stillhouse.raw.near import Candidates, candidate_pairs, choose, similarities
+from stillhouse.raw.prepare import BAND_ENTRY, NO_LABEL, NearPlan, PieceTask
 from stillhouse.raw.reading import PIECE_ROWS, PLACES_OF_A_FILE
+from stillhouse.workplace import Progress
 
 EXACT = np.dtype([("survivor", "<i8"), ("place", "<i8"), ("label", "<i4")])
 PAIRS_AT_ONCE = 20_000
+ROWS_IN_A_RANGE = 2_000_000  # of keys that one worker holds at a time
+EXACTLY = "exact copies"
+Conflicts = Literal["ask-teacher", "vote", "drop"]
 _IN_FILE = (1 << PLACES_OF_A_FILE) - 1
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What was found about copies. linked: (n, 2) row numbers of verified pairs, which the split keeps together.
+
+    conflicts: sets of equal texts with different gold labels. near_other_label: near copies with different gold labels,
+    which stay. bounded_buckets: sets of proposals too large to compare all with all.
+    """
+
+    linked: Places
+    conflicts: int
+    near_other_label: int
+    bounded_buckets: int
+
+
+def gather(
+    engine: Engine, work: Callable[[Item], Result], items: Sequence[Item], what: str, progress: Progress
+) -> list[Result]:
+    """The results of all items, in order, with progress."""
+    found: list[Result] = []
+    for result in engine.each(work, items):
+        found.append(result)
+        progress(what, len(found), len(items))
+    return found
+
+
+def remove_copies(
+    rows: Rows,
+    tasks: Sequence[PieceTask],
+    near: NearPlan | None,
+    *,
+    conflicts: Conflicts,
+    scratch: Path,
+    engine: Engine,
+    progress: Progress,
+) -> Copies:
+    """Let exact and near copies leave ``rows``; gold labels of the survivors are settled on the way."""
+    ranges = max(1, len(rows.places) // ROWS_IN_A_RANGE)
+    exact = gather(engine, find_exact, key_tasks([task.copies for task in tasks], ranges=ranges), EXACTLY, progress)
+    settled = settle_labels(np.concatenate(exact), vote=conflicts == "vote")
+    gone, survivors = rows.numbers(settled.copies[:, 0]), rows.numbers(settled.copies[:, 1])
+    rows.cut(gone, "tail", "exact copy", matched=survivors, scores=np.ones(len(gone)))
+    rows.labels[rows.numbers(np.array(list(settled.labels), np.int64))] = list(settled.labels.values())
+    if conflicts == "drop":
+        rows.cut(rows.numbers(np.array(settled.conflicts, np.int64)), "head", "conflicting labels")
+    if near is None:
+        return Copies(np.empty((0, 2), np.int64), len(settled.conflicts), 0, 0)
+    pairs, bounded = _proposed(rows, tasks, scratch, engine, progress)
+    chunks = [pairs[start : start + PAIRS_AT_ONCE] for start in range(0, len(pairs), PAIRS_AT_ONCE)]
+    verify = partial(verify_near, rows=tasks[0].table.parent, near=near, piece_rows=tasks[0].piece_rows)
+    similarity = np.concatenate([np.empty(0), *gather(engine, verify, chunks, "comparing", progress)])
+    true = similarity >= near.threshold
+    linked, similarity = rows.numbers(pairs[true]), similarity[true]
+    # a word that turns the label makes no copy but a lesson: both stay, on the same side of the split
+    known = rows.labels[linked]
+    other = (known != NO_LABEL).all(axis=1) & (known[:, 0] != known[:, 1])
+    rank = np.where(rows.earlier, 0, np.where(rows.labels != NO_LABEL, 1, 2))
+    priority = rank * len(rows.places) + np.arange(len(rows.places))
+    alike = linked[~other]
+    found = choose(alike, similarity[~other], threshold=near.threshold, priority=priority[alike])
+    rows.cut(found.removed, "tail", "near copy", matched=found.kept, scores=found.similarity, threshold=near.threshold)
+    return Copies(linked, len(settled.conflicts), int(other.sum()), bounded)
+
+
+def _proposed(
+    rows: Rows, tasks: Sequence[PieceTask], scratch: Path, engine: Engine, progress: Progress
+) -> tuple[Places, int]:
+    """Pairs of places (n, 2) that may be near copies, of rows that stay or are earlier; how many sets were bounded."""
+    left = scratch / "left.npy"
+    stays = rows.earlier.copy()
+    stays[rows.staying] = True
+    np.save(left, rows.places[~stays], allow_pickle=False)
+    bands = [task.bands for task in tasks]
+    entries = sum(path.stat().st_size for path in bands) // BAND_ENTRY.itemsize
+    keys = key_tasks(bands, ranges=max(1, entries // ROWS_IN_A_RANGE))
+    found = gather(engine, partial(propose_near, gone=left), keys, "near copies", progress)
+    return np.unique(np.concatenate([one.pairs for one in found]), axis=0), sum(one.bounded for one in found)
 
 
 @dataclass(frozen=True)

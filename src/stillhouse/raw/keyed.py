@@ -23,7 +23,7 @@ _END = 1 << 64
 
 def write_entries(path: Path, entries: npt.NDArray[Any]) -> None:
     """Write a structured array (n,), sorted by its field ``key`` (uint64)."""
-    np.save(path, np.sort(entries, order="key", kind="stable"), allow_pickle=False)
+    np.save(path, entries[np.argsort(entries["key"], kind="stable")], allow_pickle=False)
 
 
 def key_ranges(count: int) -> list[tuple[int, int]]:

@@ -27,7 +27,7 @@ from stillhouse.raw.keyed import write_entries
 from stillhouse.raw.lines import Row, Unreadable
 from stillhouse.raw.mapping import Mapped, Mapping, Refused, SourcePlan
 from stillhouse.raw.near import band_keys
-from stillhouse.raw.reading import read_piece
+from stillhouse.raw.reading import PIECE_ROWS, read_piece
 
 COPY_ENTRY = np.dtype([("key", "<u8"), ("rest", "<u8"), ("place", "<i8"), ("label", "<i4")])
 BAND_ENTRY = np.dtype([("key", "<u8"), ("order", "<u8"), ("place", "<i8")])
@@ -61,12 +61,13 @@ class PreparePlan:
 
 @dataclass(frozen=True)
 class PieceTask:
-    """One piece: its file, the place of its first row, its source, and where its results go."""
+    """One piece: its file, the place of its first row, its source, where results go, and how many rows a piece has."""
 
     piece: Path
     place: int
     source: SourcePlan
     folder: Path
+    piece_rows: int = PIECE_ROWS
 
     @property
     def name(self) -> str:

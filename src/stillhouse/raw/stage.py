@@ -8,12 +8,11 @@ is decided here, on a few numbers for each row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,17 +24,14 @@ from stillhouse.engine import Engine, open_engine
 from stillhouse.errors import StillhouseError
 from stillhouse.raw.decontaminate import Item, build_index
 from stillhouse.raw.dedup import (
-    PAIRS_AT_ONCE,
-    find_exact,
-    key_tasks,
-    propose_near,
-    settle_labels,
-    verify_near,
+    Copies,
+    gather,
+    remove_copies,
 )
 from stillhouse.raw.fate import CHUNK, Places, Rows
 from stillhouse.raw.leak import LeakTask, find_leaks
-from stillhouse.raw.near import choose, components
-from stillhouse.raw.prepare import NO_LABEL, NearPlan, PieceTask, PreparePlan, prepare_piece
+from stillhouse.raw.near import components
+from stillhouse.raw.prepare import NO_LABEL, PieceTask, PreparePlan, prepare_piece
 from stillhouse.raw.reading import PIECE_ROWS, FileRead, ReadTask, read_file
 from stillhouse.raw.report import report_of
 from stillhouse.raw.sections import (
@@ -62,20 +58,6 @@ __all__ = ["LIBRARIES", "VERSION", "check_sources", "run", "sample_rows"]
 VERSION = 3
 LIBRARIES = ("pyarrow", "simpleeval", "ftfy", "phonenumbers", "py3langid", "trafilatura")
 STAGE = "1-raw"
-ROWS_IN_A_RANGE = 2_000_000  # of keys that one worker holds at a time
-
-Item_ = TypeVar("Item_")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Copies:
-    """What was found about copies. linked: (n, 2) row numbers of verified pairs, which the split keeps together."""
-
-    linked: Places
-    conflicts: int
-    near_other_label: int
-    bounded_buckets: int
 
 
 def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
@@ -96,11 +78,14 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
             near,
             benchmarks_of(recipe, cache=places.cache, base=places.base),
         )
-        tasks = [PieceTask(path, place, one.task.source, scratch) for one in read for path, place in one.pieces]
-        _all(engine, partial(prepare_piece, plan=plan), tasks, "cleaning", progress)
+        tasks = [
+            PieceTask(path, place, one.task.source, scratch, PIECE_ROWS) for one in read for path, place in one.pieces
+        ]
+        gather(engine, partial(prepare_piece, plan=plan), tasks, "cleaning", progress)
         rows = Rows.open([task.table for task in tasks], labels=recipe.labels, groups=plan.groups)
         _refuse_nothing(rows)
-        copies = _remove_copies(recipe, rows, tasks, near, scratch, engine, progress)
+        rule = recipe.raw.duplicates.conflicts
+        copies = remove_copies(rows, tasks, near, conflicts=rule, scratch=scratch, engine=engine, progress=progress)
         _refuse_nothing(rows)
         taken = rows.strata()
         division = _divide(recipe, rows, copies, tasks, engine, progress)
@@ -125,92 +110,18 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
     return StageResult(report, {"row_licenses": decisions})
 
 
-def _all(
-    engine: Engine, work: Callable[[Item_], Result], items: Sequence[Item_], what: str, progress: Progress
-) -> list[Result]:
-    found: list[Result] = []
-    for result in engine.each(work, items):
-        found.append(result)
-        progress(what, len(found), len(items))
-    return found
-
-
 def _read(recipe: Recipe, places: Folders, scratch: Path, engine: Engine, progress: Progress) -> list[FileRead]:
     files = files_to_read(recipe, cache=places.cache, base=places.base)
     tasks = [
         ReadTask(plan, path, label, number, scratch / "read" / f"{number:05d}", PIECE_ROWS)
         for number, (plan, path, label) in enumerate(files)
     ]
-    found = _all(engine, read_file, tasks, "reading", progress)
+    found = gather(engine, read_file, tasks, "reading", progress)
     for name in {plan.name for plan, _, _ in files}:
         mine = [one for one in found if one.task.source.name == name]
         if not any(one.rows for one in mine):
             raise nothing_to_read([one.task.path for one in mine], name)
     return found
-
-
-def _remove_copies(
-    recipe: Recipe,
-    rows: Rows,
-    tasks: Sequence[PieceTask],
-    near: NearPlan | None,
-    scratch: Path,
-    engine: Engine,
-    progress: Progress,
-) -> Copies:
-    """Cut exact and near copies; gold labels of the survivors are settled on the way."""
-    ranges = max(1, len(rows.places) // ROWS_IN_A_RANGE)
-    exact = _all(
-        engine, find_exact, key_tasks([task.copies for task in tasks], ranges=ranges), "exact copies", progress
-    )
-    rule = recipe.raw.duplicates.conflicts
-    settled = settle_labels(np.concatenate(exact), vote=rule == "vote")
-    gone, survivors = rows.numbers(settled.copies[:, 0]), rows.numbers(settled.copies[:, 1])
-    rows.cut(gone, "tail", "exact copy", matched=survivors, scores=np.ones(len(gone)))
-    for place, label in settled.labels.items():
-        rows.labels[rows.numbers(np.array([place]))] = label
-    if rule == "drop":
-        rows.cut(rows.numbers(np.array(settled.conflicts, np.int64)), "head", "conflicting labels")
-    if near is None:
-        return Copies(np.empty((0, 2), np.int64), len(settled.conflicts), 0, 0)
-    return _remove_near(rows, tasks, near, scratch, engine, progress, len(settled.conflicts))
-
-
-def _remove_near(
-    rows: Rows,
-    tasks: Sequence[PieceTask],
-    near: NearPlan,
-    scratch: Path,
-    engine: Engine,
-    progress: Progress,
-    conflicts: int,
-) -> Copies:
-    left = scratch / "left.npy"
-    stays = np.zeros(len(rows.places), bool)
-    stays[rows.staying] = True
-    stays |= rows.earlier
-    np.save(left, rows.places[~stays], allow_pickle=False)
-    bands = [task.bands for task in tasks]
-    entries = sum(path.stat().st_size for path in bands) // 24
-    work = partial(propose_near, gone=left)
-    found = _all(engine, work, key_tasks(bands, ranges=max(1, entries // ROWS_IN_A_RANGE)), "near copies", progress)
-    pairs = np.unique(np.concatenate([one.pairs for one in found]), axis=0)
-    chunks = [pairs[start : start + PAIRS_AT_ONCE] for start in range(0, len(pairs), PAIRS_AT_ONCE)]
-    verify = partial(verify_near, rows=tasks[0].table.parent, near=near, piece_rows=PIECE_ROWS)
-    similarity = np.concatenate([np.empty(0), *_all(engine, verify, chunks, "comparing", progress)])
-    true = similarity >= near.threshold
-    numbers, similarity = rows.numbers(pairs[true]), similarity[true]
-    # a word that turns the label is not a copy but a lesson: both stay, on the same side of the split
-    known = rows.labels[numbers]
-    other = (known != NO_LABEL).all(axis=1) & (known[:, 0] != known[:, 1])
-    rank = np.where(rows.earlier, 0, np.where(rows.labels != NO_LABEL, 1, 2))
-    priority = rank * len(rows.places) + np.arange(len(rows.places))
-    same = ~other
-    matches = choose(numbers[same], similarity[same], threshold=near.threshold, priority=priority[numbers[same]])
-    rows.cut(
-        matches.removed, "tail", "near copy", matched=matches.kept, scores=matches.similarity, threshold=near.threshold
-    )
-    return Copies(numbers, conflicts, int(other.sum()), sum(one.bounded for one in found))
 
 
 def _divide(
@@ -268,7 +179,7 @@ def _remove_leaks(
     owner = np.searchsorted(starts, rest, side="right") - 1
     work = [LeakTask(tasks[at].table, rest[owner == at] - starts[at]) for at in np.unique(owner).tolist()]
     leaks_of = partial(find_leaks, index=index)
-    found = list(chain.from_iterable(_all(engine, leaks_of, work, "decontaminating", progress)))
+    found = list(chain.from_iterable(gather(engine, leaks_of, work, "decontaminating", progress)))
     numbers = rows.numbers(np.array([leak.place for leak in found], np.int64)).tolist()
     leaks = [
         (row, int(new[leak.item]), leak)
