@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,21 @@ FILLER = [
     }.items()
     for text in texts
 ]
+
+
+WORDS = ["river", "stone", "candle", "market", "winter", "garden", "letter", "bridge", "copper", "meadow", "violin"]
+WORDS += ["harbor", "lantern", "orchard", "thunder"]
+
+
+def sentence(seed: int, words: int = 30) -> str:
+    """A sentence of its own: a seeded walk through the words, with numbers in it."""
+    draw = random.Random(seed)
+    return " ".join(f"{draw.choice(WORDS)}{draw.randrange(90)}" for _ in range(words))
+
+
+def labelled_sentences(count: int, *, words: int = 30) -> list[dict[str, str]]:
+    """Rows of such sentences, with both labels in turn."""
+    return [{"text": sentence(number, words), "label": ("good", "bad")[number % 2]} for number in range(count)]
 
 
 @dataclass(frozen=True)

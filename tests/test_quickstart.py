@@ -16,6 +16,7 @@ from stillhouse import documents
 from stillhouse.cli import app
 from stillhouse.cuts import read as read_cuts
 from stillhouse.execute import Finished, run, stage_summaries
+from stillhouse.explain import explain_row
 from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.ledger import Ledger
 from stillhouse.recipe import parse_recipe
@@ -112,6 +113,13 @@ def test_gold_labels_of_the_training_documents_change_nothing(world: World, work
     other = run(parse_recipe(mapping), base=world.folder)
     weights = Path("3-distill/student/model.safetensors")
     assert (other.folder / weights).read_bytes() == (straight.folder / weights).read_bytes()
+
+
+def test_a_row_s_story_ends_with_what_the_shipped_student_says(finished: Finished) -> None:
+    row = documents.read(finished.folder / "1-raw", "train").to_pylist()[0]
+    story = explain_row(finished.folder, row["origin"])
+    assert any(line.startswith(("  teacher said: bad 0.", "  teacher said: bad 1.")) for line in story)
+    assert story[-1].startswith("  the shipped student says: ")
 
 
 def test_signals_join_by_id_and_keep_the_raw_answer(finished: Finished) -> None:

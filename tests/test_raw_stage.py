@@ -15,19 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raw_material import FILLER, distil_nothing, jsonl, mapping, of_rows, source
+from raw_material import FILLER, WORDS, distil_nothing, jsonl, mapping, of_rows, sentence, source
 from stillhouse.errors import StillhouseError
 from stillhouse.raw import dedup, stage
 from stillhouse.raw.stage import weighted
-
-WORDS = ["river", "stone", "candle", "market", "winter", "garden", "letter", "bridge", "copper", "meadow", "violin"]
-WORDS += ["harbor", "lantern", "orchard", "thunder"]
-
-
-def sentence(seed: int, words: int = 30) -> str:
-    """A sentence of its own: a seeded walk through the words, with numbers in it."""
-    draw = random.Random(seed)
-    return " ".join(f"{draw.choice(WORDS)}{draw.randrange(90)}" for _ in range(words))
 
 
 def labelled(texts: list[str], label: str | None = "good") -> list[dict[str, object]]:
