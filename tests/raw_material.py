@@ -118,7 +118,7 @@ def source(path: Path, name: str = "rows", **more: Any) -> dict[str, Any]:
 def distil_nothing(folder: Path, recipe: Mapping[str, Any]) -> Outcome:
     """Run stage 1 of a recipe into ``folder``."""
     draft = folder / "1-raw"
-    draft.mkdir(parents=True)
+    draft.mkdir(parents=True, exist_ok=True)
     places = Places(run=folder, draft=draft, cache=folder / "cache", answers=folder / "answers", base=folder)
     result = run(parse_recipe(dict(recipe)), places, silent)
     assert result.summary == json.loads((draft / "report.json").read_text("utf-8"))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from raw_material import FILLER, WORDS, distil_nothing, jsonl, mapping, of_rows, sentence, source
 from stillhouse.errors import StillhouseError
-from stillhouse.raw import dedup, stage
+from stillhouse.raw import dedup, prepare, stage
 from stillhouse.raw.stage import weighted
 
 
@@ -425,6 +425,28 @@ def test_the_same_rows_and_cuts_however_the_work_is_cut_up(
     for name, table in straight.tables().items():
         assert other.tables()[name].equals(table), name
     assert other.report == straight.report
+
+
+def test_finished_pieces_are_not_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "PIECE_ROWS", 5)
+    path = jsonl(tmp_path / "rows.jsonl", FILLER)
+    made: list[int] = []
+    original = prepare.prepare_rows
+
+    def counted(rows: Any, *rest: Any) -> Any:
+        if len(made) == 2 and not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            raise KeyboardInterrupt
+        made.append(1)
+        return original(rows, *rest)
+
+    monkeypatch.setattr(prepare, "prepare_rows", counted)
+    with pytest.raises(KeyboardInterrupt):
+        distil_nothing(tmp_path / "run", mapping([source(path)]))
+    gone_on = distil_nothing(tmp_path / "run", mapping([source(path)]))
+    assert len(made) == 3  # twelve rows in pieces of five
+    straight = distil_nothing(tmp_path / "other", mapping([source(path)]))
+    assert gone_on.tables() == straight.tables()
 
 
 def test_compressed_and_cut_files_give_the_same_documents(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def open_engine(*, workers: int | None = None, ray: bool = False, address: str |
         with _cluster(workers, address) as cluster:
             yield cluster
         return
-    here = _Here(workers or len(os.sched_getaffinity(0)))
+    here = _Here(workers or _cores())
     try:
         yield here
     finally:
@@ -123,6 +123,11 @@ class _Ray:
             raise _died(DEATHS) from error
         except self.ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(getattr(error, "cause", None), Exception) else error from None
+
+
+def _cores() -> int:
+    """The cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _call(work: Callable[[Item], Result], item: Item) -> Result:

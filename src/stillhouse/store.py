@@ -34,6 +34,8 @@ COMMIT_POINTS = (
     "converted-model-sealed",
     "answers-committed",
     "draft-opened",
+    "piece-read",
+    "piece-prepared",
     "documents-written",
     "signals-written",
     "checkpoint-written",

@@ -28,6 +28,7 @@ from stillhouse.raw.lines import Row, Unreadable
 from stillhouse.raw.mapping import Mapped, Mapping, Refused, SourcePlan
 from stillhouse.raw.near import band_keys
 from stillhouse.raw.reading import PIECE_ROWS, read_piece
+from stillhouse.store import reached
 
 COPY_ENTRY = np.dtype([("key", "<u8"), ("rest", "<u8"), ("place", "<i8"), ("label", "<i4")])
 BAND_ENTRY = np.dtype([("key", "<u8"), ("order", "<u8"), ("place", "<i8")])
@@ -133,8 +134,8 @@ def table_schema(groups: Sequence[str]) -> pa.Schema:
 def prepare_piece(task: PieceTask, *, plan: PreparePlan) -> int:
     """Prepare one piece, unless that was done before; the number of its rows. The table is written last."""
     if task.table.exists():
-        with pa.memory_map(str(task.table)) as source:
-            return int(sum(batch.num_rows for batch in pa.ipc.open_file(source)))
+        with pa.memory_map(str(task.table)) as source, pa.ipc.open_file(source) as reader:
+            return int(reader.read_all().num_rows)
     rows = prepare_rows(read_piece(task.piece), task.source, plan)
     for folder in (task.table.parent, task.copies.parent, task.bands.parent):
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,6 +153,7 @@ def prepare_piece(task: PieceTask, *, plan: PreparePlan) -> int:
     with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     draft.replace(task.table)
+    reached("piece-prepared")
     return len(rows)
 
 

@@ -23,7 +23,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.raw.lines import Row, Unreadable
 from stillhouse.raw.mapping import Mapping, SourcePlan
 from stillhouse.raw.sources import Format, read_file_rows
-from stillhouse.store import write_json
+from stillhouse.store import reached, write_json
 
 PIECE_ROWS = 10_000
 PLACES_OF_A_FILE = 40  # bits of a row's place that number the rows of one file
@@ -103,6 +103,7 @@ def read_file(task: ReadTask) -> FileRead:
         readable += sum(isinstance(row, Row) for row in part)
         rows += len(part)
     write_json(done, {"rows": rows, "readable": readable, "licenses": list(licenses)})
+    reached("piece-read")
     return FileRead(task, rows, readable, tuple(licenses))
 
 
