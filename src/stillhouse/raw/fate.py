@@ -33,8 +33,10 @@ _STAYS = -1
 class Rows:
     """All prepared rows in the order of their places. ``labels``: gold labels by code, ``NO_LABEL`` where unknown."""
 
-    def __init__(self, table: pa.Table, labels: Sequence[str], groups: Sequence[str]) -> None:
-        self.table = table
+    def __init__(self, parts: Sequence[pa.Table], labels: Sequence[str], groups: Sequence[str]) -> None:
+        self._parts = [part for part in parts if len(part)]
+        self._starts = np.cumsum([0, *map(len, self._parts)])
+        self.table = table = pa.concat_tables(parts)
         self.groups = tuple(groups)
         self.places: Places = table.column("place").to_numpy()
         self.earlier: npt.NDArray[np.bool_] = table.column("earlier").to_numpy()
@@ -60,7 +62,7 @@ class Rows:
     def open(cls, tables: Sequence[Path], *, labels: Sequence[str], groups: Sequence[str]) -> Rows:
         """Memory-map the tables of all pieces, given in the order of their places."""
         parts = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in tables]
-        return cls(pa.concat_tables(parts), labels, groups)
+        return cls(parts, labels, groups)
 
     @property
     def staying(self) -> Places:
@@ -128,12 +130,25 @@ class Rows:
 
     def column(self, name: str, rows: Places) -> list[Any]:
         """One column's values at some rows."""
-        values: list[Any] = self.table.column(name).take(pa.array(rows)).to_pylist()
+        values: list[Any] = self._take(rows, [name]).column(name).to_pylist()
         return values
+
+    def _take(self, rows: Places, names: Sequence[str] | None = None) -> pa.Table:
+        """Some rows in the order asked for. Piece by piece: a take over all would join all texts first."""
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        by = np.argsort(owner, kind="stable")
+        owners, firsts = np.unique(owner[by], return_index=True)
+        found = [self.table.slice(0, 0) if names is None else self.table.select(names).slice(0, 0)]
+        for at, some in zip(owners.tolist(), np.split(by, firsts)[1:], strict=True):
+            part = self._parts[at] if names is None else self._parts[at].select(names)
+            found.append(part.take(pa.array(rows[some] - self._starts[at])))
+        back = np.empty(len(rows), np.int64)
+        back[by] = np.arange(len(rows))
+        return pa.concat_tables(found).combine_chunks().take(pa.array(back))
 
     def documents(self, rows: Places, labels: Sequence[str]) -> pa.Table:
         """Some rows with the gold label that was settled for each."""
-        part = self.table.take(pa.array(rows))
+        part = self._take(rows)
         codes = self.labels[rows]
         gold = pa.array(list(labels), pa.string()).take(pa.array(codes, mask=codes == NO_LABEL))
         return part.set_column(part.schema.get_field_index("label"), "label", gold)
@@ -143,8 +158,8 @@ class Rows:
         late = np.flatnonzero(self._fate >= 0)
         early = np.flatnonzero(self._cut_before)
         keys = [(*self._reasons[code], int(row)) for row, code in zip(late, self._fate[late].tolist(), strict=True)]
-        kinds = self.table.column("cut").take(pa.array(early)).to_pylist()
-        named = self.table.column("reason").take(pa.array(early)).to_pylist()
+        kinds = self.column("cut", early)
+        named = self.column("reason", early)
         keys += list(zip(kinds, named, early.tolist(), strict=True))
         keys.sort()
         for start in range(0, len(keys), CHUNK):
@@ -152,11 +167,11 @@ class Rows:
 
     def _ledger(self, keys: list[tuple[str, str, int]]) -> pa.Table:
         numbers = np.array([row for _, _, row in keys], np.int64)
-        part = self.table.take(pa.array(numbers))
+        part = self._take(numbers)
         late = self._fate[numbers] >= 0
         matched = self._matched[numbers]
         has = matched >= 0
-        names = self.table.take(pa.array(matched[has])) if has.any() else self.table.slice(0, 0)
+        names = self._take(matched[has], ["id", "origin"])
         ids: list[str | None] = [None] * len(keys)
         origins: list[str] = [""] * len(keys)
         for at, name, origin in zip(

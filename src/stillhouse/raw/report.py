@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from stillhouse.cuts import Balance
 from stillhouse.documents import SPLITS, Split
@@ -38,7 +37,7 @@ def report_of(
     ``doubtful`` lists the first rows that only may hold a benchmark item, for a person to look at.
     """
     used = np.concatenate([splits[name] for name in SPLITS])
-    notes = rows.table.column("notes").take(pa.array(used)).to_pylist()
+    notes = rows.column("notes", used)
     doubtful = [(row, note) for row, some in zip(used.tolist(), notes, strict=True) for note in some if _doubt(note)]
     origins = rows.column("origin", np.array([row for row, _ in doubtful[:REVIEWED]], np.int64))
     rates = removal_rates({key: number for key, number in taken.items() if key[2] != LEFT_BY_WISH})
