@@ -45,7 +45,7 @@ def store_figures(material: Material) -> list[Figure]:
             started = time.perf_counter()
             capture_distributions(model, part, writer=writer)
             ours = time.perf_counter() - started
-            if part and len(ratios) < 2:
+            if part and len(ratios) < 5:
                 started = time.perf_counter()
                 with torch.inference_mode():
                     for first in range(0, len(part), PER_BATCH):
