@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from bench.report import Figure
+from bench.report import Figure, timed
 from bench.signal_gradients import gradient_figures
 from bench.signal_material import LENGTH, PER_BATCH, Material, store_bytes
 from bench.signal_training import training_figures
@@ -27,11 +27,17 @@ from stillhouse.signals.rows import decode, encode
 
 def signal_figures(*, quick: bool, work: Path) -> list[Figure]:
     """Every figure of the signal store; ``work`` keeps the store and the hidden states for a second call."""
-    material = Material.load(work, quick=quick)
-    found = store_figures(material)
-    found += bias_figures(material)
-    found += gradient_figures(material)
-    found += training_figures(material)
+    with timed("teacher and documents"):
+        material = Material.load(work, quick=quick)
+    found = []
+    for part, figures in {
+        "signal store": store_figures,
+        "expectation of its draws": bias_figures,
+        "gradients": gradient_figures,
+        "tiny student": training_figures,
+    }.items():
+        with timed(part):
+            found += figures(material)
     return found
 
 
@@ -116,7 +122,7 @@ print(read / passed)
 
 def bias_figures(material: Material) -> list[Figure]:
     """The mean over fresh draws against the teacher itself, along random directions of the vocabulary."""
-    header, n, draws = material.header, 64, 50 if material.quick else 400
+    header, (n, draws) = material.header, (16, 50) if material.quick else (64, 400)
     ids = material.training[0][1]
     with torch.inference_mode():
         logits = material.teacher.model(input_ids=torch.tensor([ids[: n + 1]])).logits[0, :n].float()

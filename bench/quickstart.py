@@ -119,7 +119,7 @@ def naive_figures(work: Path, folder: Path, *, texts: int, quick: bool) -> list[
     """Our scoring against the plain loop, one whole prompt at a time, on the same texts in the same process.
 
     folder: of a run with its first stage. Two passes in half precision never agree to the last bit, so both are held
-    against float32.
+    against float32; over fewer than 16 texts their mean distances differ by chance, so that no bar hangs on them.
     """
     code = f"""
 import json, time, torch
@@ -159,12 +159,13 @@ print(json.dumps([plain_per_s, ours_per_s, *errors]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=work, check=True, capture_output=True, text=True)
     plain, ours, plain_error, our_error = json.loads(done.stdout.splitlines()[-1])
+    bar = ("<=", 1.25 * max(plain_error, 1e-4)) if texts >= 16 else None
     return [
         Figure("teacher, plain loop over whole prompts", plain, "texts/s"),
         Figure("teacher, prefix once and equal lengths, same process", ours, "texts/s"),
         Figure("  ratio", ours / plain, "x", None if quick else (">=", 2)),
         Figure("  mean distance from float32: plain loop", plain_error, "nats"),
-        Figure("  mean distance from float32: ours", our_error, "nats", ("<=", 1.25 * max(plain_error, 1e-4))),
+        Figure("  mean distance from float32: ours", our_error, "nats", bar),
     ]
 
 

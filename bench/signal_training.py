@@ -28,7 +28,8 @@ Tensor = torch.Tensor
 
 def training_figures(material: Material) -> list[Figure]:
     """Held-out KL to the teacher after the same batches from the same start, once for each kind of signal."""
-    training, held_out = _documents(material.texts, 32 if material.quick else 1536)
+    number, rest, texts = (32, 16, 1000) if material.quick else (1536, 64, len(material.texts))
+    training, held_out = _documents(material.texts[:texts], number, rest)
     ids = torch.tensor([ids for _, ids in training])
     teacher = _model(hidden=192, layers=3, seed=0)
     _train(
@@ -78,15 +79,15 @@ def training_figures(material: Material) -> list[Figure]:
     ]
 
 
-def _documents(texts: list[str], number: int) -> tuple[Documents, Tensor]:
-    """Documents to train on, and held-out ids (N, LENGTH + 1), in a vocabulary learnt from the texts."""
+def _documents(texts: list[str], number: int, rest: int) -> tuple[Documents, Tensor]:
+    """Documents to train on, and held-out ids (rest, LENGTH + 1), in a vocabulary learnt from the texts."""
     from tokenizers import ByteLevelBPETokenizer
 
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(texts, vocab_size=VOCABULARY, show_progress=False)
     ids = tokenizer.encode("\n".join(texts)).ids
     size = LENGTH + 1
-    cut = [ids[at : at + size] for at in range(0, (number + 64) * size, size)]
+    cut = [ids[at : at + size] for at in range(0, (number + rest) * size, size)]
     return [(f"{row:032x}", part) for row, part in enumerate(cut[:number])], torch.tensor(cut[number:])
 
 

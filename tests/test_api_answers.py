@@ -21,7 +21,7 @@ from stillhouse.store import canonical
 from stillhouse.teachers.api import Answer, ApiClient, Call, Checks, Endpoint, label_probs, read_label
 from stillhouse.teachers.api.logprobs import Entry, Position, RefusedError, read_chat, read_legacy, read_prompt
 from stillhouse.teachers.api.outcomes import Trouble
-from stillhouse.teachers.api.parse import Earlier, Usage, read_response, split_reasoning
+from stillhouse.teachers.api.parse import Earlier, Usage, read_response
 
 # ---- what is asked
 
@@ -275,18 +275,18 @@ def test_forms_of_one_answer_agree() -> None:
         read_response({"choices": [{"finish_reason": "error", "message": {"content": "half"}}]}, chat)
 
 
-def test_reasoning_is_kept_apart() -> None:
-    assert split_reasoning("plain") == ("", "plain")
-    assert split_reasoning("<think>so</think>\n\nyes") == ("so", "yes")
-    assert split_reasoning("\n<think>\nso it goes") == ("so it goes", "")  # cut off before an answer
-    assert split_reasoning("opened by the template</think>yes") == ("opened by the template", "yes")
-    assert split_reasoning("write <think> and </think> around it") == ("", "write <think> and </think> around it")
-
-
-@given(st.text(string.ascii_letters + " \n", max_size=20), st.text(string.ascii_letters + " .", max_size=20))
-def test_joined_reasoning_and_answer_are_split_again(reasoning: str, answer: str) -> None:
-    found = split_reasoning(f"<think>{reasoning}</think>{answer}")
-    assert found == (reasoning.strip(), answer.lstrip())
+@pytest.mark.parametrize(
+    ("raw", "aside", "text", "reasoning"),
+    [
+        (" plain ", "", " plain ", ""),
+        ("<think>so</think>\n\nyes", "", "yes", "so"),
+        ("opened by the template</think>yes", "first", "yes", "first\nopened by the template"),
+        ("\n<think>\nso it goes", "", "", "so it goes"),  # cut off before an answer
+    ],
+)
+def test_reasoning_is_kept_apart(raw: str, aside: str, text: str, reasoning: str) -> None:
+    answer = Answer(raw=raw, aside=aside)
+    assert (answer.text, answer.reasoning) == (text, reasoning)
 
 
 def test_texts_that_cannot_be_written_are_mended_and_not_lost(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +11,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 
+import tiny_models
 import tiny_world
 from stillhouse.errors import StillhouseError
 from stillhouse.teachers.drawing import Ask, Sampling, choose, nucleus, stream_of
 from stillhouse.teachers.generation import Generated, TextGenerator, stop_ids
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TOKENIZER = tiny_world.language_tokenizer()  # its pad token is its end token, as in many chat models
 WORDS = len(TOKENIZER)
@@ -37,12 +39,7 @@ DRAWN = Sampling(max_new_tokens=12, temperature=0.9, top_p=0.8, samples=3, seed=
 
 def _model(kind: str = "llama") -> Any:
     name, size, _ = KINDS[kind]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **size), dtype=torch.float32)
-        for parameter in model.parameters():  # far from uniform attention, so that a wrong position or mask shows
-            parameter.data += 0.4 * torch.randn_like(parameter)
-    return model.eval().requires_grad_(False)
+    return tiny_models.decoder(name, **size)
 
 
 def _generator(model: Any, tokenizer: Any = TOKENIZER) -> TextGenerator:
@@ -75,15 +72,6 @@ def _naive(model: Any, prompt: tuple[int, ...], steps: int, pick: Any) -> list[i
         if ids[-1] == TOKENIZER.eos_token_id:
             break
     return ids[len(prompt) :]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # the models are so small that a second thread only waits
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModelForCausalLM
 
+import tiny_models
 from stillhouse.teachers.local import common_prefix
 from stillhouse.teachers.protocol import Questions
 from stillhouse.teachers.scoring import Scorer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 VOCABULARY = 50
 ANSWERS = ((3,), (4, 9), (4, 8, 11), (17,))
@@ -41,21 +43,7 @@ WAYS = {"mistral, window": "copied", "gemma2, soft cap": "copied", "bloom, own a
 
 def _model(kind: str, dtype: torch.dtype = torch.float64) -> Any:
     name, size = KINDS[kind]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **size), dtype=torch.float32)
-        for parameter in model.parameters():  # far from uniform attention, so that a wrong key or position shows
-            parameter.data += 0.4 * torch.randn_like(parameter)
-    return model.to(dtype).eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # the models are so small that a second thread only waits
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    return tiny_models.decoder(name, **size).to(dtype)
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
+import tiny_models
 from read_token_dist import read as read_by_the_page
 from stillhouse.errors import StillhouseError
 from stillhouse.ferment.distributions import capture_distributions
@@ -21,16 +20,10 @@ from stillhouse.signals import Distribution, Header, TokenDist, TokenDistWriter
 from stillhouse.signals.rows import SHARES, Layout, SparseRows, decode, encode
 from stillhouse.signals.token_dist import encode_dense
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VOCABULARIES = (300, 49_152, 152_064)
 HEADER = Header(teacher="t", tokenizer="k", template="c", vocabulary=300, precision="float32", m=12, always=(2, 7))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _logits(rows: int, vocabulary: int, seed: int = 0) -> np.ndarray:
@@ -342,12 +335,7 @@ _HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embe
 
 
 def _model(kind: str, **more: Any) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **_SIZE, **_HEADS, **more))
-        for parameter in model.parameters():
-            parameter.data += 0.4 * torch.randn_like(parameter)
-    return model.float().eval().requires_grad_(False)
+    return tiny_models.decoder(kind, **_SIZE, **_HEADS, **more)
 
 
 def _documents(lengths: tuple[int, ...]) -> list[tuple[str, list[int]]]:

@@ -1,4 +1,4 @@
-"""Traces: nothing is lost in splitting, judging and choosing; the signal comes back from disk as it went in."""
+"""Traces: nothing is lost in judging and choosing; the signal comes back from disk as it went in."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillhouse.errors import StillhouseError
-from stillhouse.ferment.traces import PassRate, Trace, best_of, join, judge, pass_rate, reject, split
+from stillhouse.ferment.traces import PassRate, best_of, judge, pass_rate, reject
 from stillhouse.ferment.verifiers import Verdict, numeric
 from stillhouse.signals.text import Text, TextAnswer
 
-PLAIN = st.text().filter(lambda text: "think>" not in text).map(str.strip)
 ANSWERS = st.lists(
     st.builds(
         TextAnswer,
@@ -33,41 +32,6 @@ ANSWERS = st.lists(
     ),
     max_size=8,
 ).map(lambda rows: [replace(row, sample=sample) for sample, row in enumerate(rows)])
-
-
-@given(PLAIN, PLAIN, st.booleans())
-def test_joining_and_splitting_gives_back_reasoning_and_answer(reasoning: str, answer: str, opened: bool) -> None:
-    trace = Trace(reasoning, answer)
-    assert split(join(trace, "keep", opened=opened), opened=opened) == trace
-    assert split(join(trace, "strip", opened=opened), opened=opened) == Trace("" if opened else None, answer)
-    cut_off = Trace(reasoning, "", closed=False)
-    assert split(join(cut_off, "keep", opened=opened), opened=opened) == cut_off
-
-
-@given(PLAIN)
-def test_a_text_without_tags_is_all_answer_or_where_the_prompt_opened_them_all_reasoning(text: str) -> None:
-    assert split(text, opened=False) == Trace(None, text)
-    assert split(text, opened=True) == Trace(text, "", closed=False)
-    assert join(Trace(None, text), "keep", opened=False) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "opened", "trace"),
-    [
-        ("<think>a</think>b", False, Trace("a", "b")),
-        ("\n<think>\na\n</think>\n\nb\n", False, Trace("a", "b")),
-        ("a</think>b", True, Trace("a", "b")),
-        ("<think>a</think>b", True, Trace("a", "b")),  # a model that opens the tag again
-        ("</think>b", True, Trace("", "b")),
-        ("<think></think>", False, Trace("", "")),
-        ("<think>a", False, Trace("a", "", closed=False)),
-        ("<think>a</think>b</think>c", False, Trace("a", "b</think>c")),
-        ("The tag </think> ends it.", False, Trace(None, "The tag </think> ends it.")),
-        ("Say <think>a</think>.", False, Trace(None, "Say <think>a</think>.")),
-    ],
-)
-def test_where_reasoning_ends(text: str, opened: bool, trace: Trace) -> None:
-    assert split(text, opened=opened) == trace
 
 
 @given(ANSWERS)

@@ -1,19 +1,20 @@
 """Real models with random weights, small enough to make, train and throw away within a test.
 
-``encoder(folder, "roberta")`` writes an encoder of that architecture and a tokenizer; ``task()`` gives texts
-whose label a student can learn in a few steps.
+``encoder(folder, "roberta")`` writes an encoder of that architecture and a tokenizer; ``decoder("llama", **sizes)``
+makes a language model; ``task()`` gives texts whose label a student can learn in a few steps.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 GOOD, BAD = ("fine", "great", "lovely", "warm"), ("poor", "dull", "grim", "cold")
 PLAIN = ("the", "film", "book", "was", "is", "a", "very", "day", "and", "long")
@@ -57,6 +58,16 @@ def encoder(folder: Path, kind: str = "bert", *, layers: int = 4, seed: int = 0)
     model.save_pretrained(folder)
     transformers.logging.set_verbosity(level)
     return folder
+
+
+def decoder(kind: str, **settings: Any) -> Any:
+    """Return a frozen float32 language model of architecture ``kind``, the same each time for the same settings."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings), dtype=torch.float32)
+        for parameter in model.parameters():  # far from uniform attention: a wrong key, position or mask shows
+            parameter.data += 0.4 * torch.randn_like(parameter)
+    return model.eval().requires_grad_(False)
 
 
 def task(rows: int, *, seed: int = 0) -> tuple[list[str], NDArray[np.float64]]:

@@ -93,7 +93,7 @@ def make(folder: Path) -> World:
     return World(
         folder,
         _teacher(folder / "teacher"),
-        _gguf_teacher(folder / "tiny.gguf"),
+        gguf_teacher(folder / "tiny.gguf"),
         tiny_models.encoder(folder / "encoder"),
         data,
     )
@@ -154,7 +154,7 @@ def _teacher(folder: Path) -> Path:
     return folder
 
 
-def _gguf_teacher(path: Path) -> Path:
+def gguf_teacher(path: Path) -> Path:
     """A Llama of random weights that reads characters, as a GGUF file: labels take several tokens."""
     random = np.random.default_rng(0)
     hidden, inner, heads, groups = 32, 48, 4, 2

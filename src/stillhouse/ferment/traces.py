@@ -1,9 +1,8 @@
-"""Reasoning traces: reasoning and answer apart, the share of right answers per prompt, and which to learn from.
+"""Reasoning traces: which answers are right, the share of them per prompt, and which to learn from.
 
 Nothing is dropped here. Every answer keeps its mark and every choice its reason, since leaving out wrong traces is not
-always a gain.
+always a gain. Reasoning and answer are taken apart by :mod:`stillhouse.teachers.reasoning`.
 
-    trace = split("<think>\\n2 + 3 is 5\\n</think>\\n\\nIt is 5.", opened=False)
     marked = judge(answers, lambda answer: numeric(answer, gold))
     chosen = reject(marked, most=4)          # one Choice for each answer, with its reason
 """
@@ -18,19 +17,7 @@ from typing import Literal
 from stillhouse.ferment.verifiers import Verdict
 from stillhouse.signals.text import TextAnswer
 
-OPEN, CLOSE = "<think>", "</think>"
-
-Reasoning = Literal["keep", "strip"]
 Preference = Literal["first", "shortest", "majority"]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """reasoning: ``None`` where there is none. closed: false where it never ended, so that there is no answer."""
-
-    reasoning: str | None
-    answer: str
-    closed: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,35 +40,6 @@ class Choice:
 
     chosen: bool
     why: str
-
-
-def split(text: str, *, opened: bool) -> Trace:
-    """Reasoning and answer of what a model wrote, each without surrounding white space.
-
-    opened: the prompt itself ended with ``<think>``, so the text begins inside the reasoning. Otherwise reasoning is
-    what stands between a tag that begins the text and the first closing tag; tags further on are part of the answer.
-    """
-    body = text.lstrip()
-    tagged = body.startswith(OPEN)
-    if not (opened or tagged):
-        return Trace(None, text.strip())
-    reasoning, close, answer = (body.removeprefix(OPEN) if tagged else text).partition(CLOSE)
-    return Trace(reasoning.strip(), answer.strip(), closed=bool(close))
-
-
-def join(trace: Trace, rule: Reasoning, *, opened: bool) -> str:
-    """The text that the student is taught to write after the prompt.
-
-    rule: ``keep`` writes the reasoning before the answer, ``strip`` the answer alone. Where the prompt has opened the
-    reasoning, the tag is not opened again, and without reasoning it is closed at once. :func:`split` gives back
-    reasoning and answer of a closed trace; a trace that never closed has no answer and is written open.
-    """
-    reasoning = trace.reasoning if rule == "keep" else None
-    if reasoning is None and not opened:
-        return trace.answer
-    start = "" if opened else f"{OPEN}\n"
-    end = f"\n{CLOSE}\n\n{trace.answer}" if trace.closed else ""
-    return start + (reasoning or "") + end
 
 
 def judge(answers: Sequence[TextAnswer], verify: Callable[[str], Verdict]) -> list[TextAnswer]:

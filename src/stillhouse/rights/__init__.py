@@ -6,25 +6,14 @@ judgements = lift([judge(subject, Use(release="distributed"), table=table)], sta
 stop = refusals(judgements)
 """
 
+from stillhouse.rights.appeal import LiftingStatement, lift, refusals, worst, would_change
 from stillhouse.rights.duties import Texts, card_lines, check, deliver, owed, unmet
 from stillhouse.rights.evidence import Declared, Service, by_name, gather, license_texts, notice_texts
 from stillhouse.rights.explain import as_row, explain
+from stillhouse.rights.judging import judge
+from stillhouse.rights.subjects import Claim, Role, Subject, Use
 from stillhouse.rights.terms import Release, StudentKind, Table, Touch
-from stillhouse.rights.verdict import (
-    DISCLAIMER,
-    Claim,
-    Judgement,
-    LiftingStatement,
-    Role,
-    Subject,
-    Use,
-    Verdict,
-    judge,
-    lift,
-    refusals,
-    worst,
-    would_change,
-)
+from stillhouse.rights.verdict import DISCLAIMER, Judgement, Verdict
 
 __all__ = [
     "DISCLAIMER",

@@ -21,8 +21,9 @@ from typing import Any
 
 from stillhouse.errors import Problem
 from stillhouse.rights.evidence import copyright_lines
+from stillhouse.rights.subjects import Role
 from stillhouse.rights.terms import Table, Touch
-from stillhouse.rights.verdict import DISCLAIMER, Judgement, OwedDuty, Role
+from stillhouse.rights.verdict import DISCLAIMER, Judgement, OwedDuty
 from stillhouse.store import write_atomically
 
 NOTICE = "NOTICE"

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from stillhouse.addresses import Files, HubAddress, PackageAddress, parse
+from stillhouse.rights.subjects import Claim, Role, Subject
 from stillhouse.rights.terms import Table, Touch
-from stillhouse.rights.verdict import Claim, Role, Subject
 
 _LICENSE_FILE = re.compile(r"(.*licen[cs]e.*|copying.*|terms[ _-]of[ _-](use|service).*)", re.I)
 _NOTICE_FILE = re.compile(r"notices?", re.I)

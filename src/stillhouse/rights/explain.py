@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from stillhouse.rights.appeal import would_change
+from stillhouse.rights.subjects import Use
 from stillhouse.rights.terms import Table
-from stillhouse.rights.verdict import Judgement, Use, Verdict, would_change
+from stillhouse.rights.verdict import Judgement, Verdict
 
 
 def as_row(judgement: Judgement) -> dict[str, Any]:

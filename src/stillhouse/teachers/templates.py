@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stillhouse.errors import StillhouseError
+from stillhouse.teachers.reasoning import OPEN
 
 Message = Mapping[str, str]
 
@@ -75,7 +76,7 @@ class ChatTemplate:
                 where=_WHERE,
                 fix="use the template that belongs to the model, or ask with a plain prompt",
             ) from error
-        self.opens_reasoning = prompt.rstrip().endswith("<think>")
+        self.opens_reasoning = prompt.rstrip().endswith(OPEN)
 
     def identity(self) -> dict[str, Any]:
         """All that changes what is rendered, as a JSON value for hashing."""

@@ -22,6 +22,7 @@ from stillhouse.teachers.api.logprobs import (
     read_prompt,
 )
 from stillhouse.teachers.api.outcomes import Fault, Trouble
+from stillhouse.teachers.reasoning import split
 
 Finish = Literal["stop", "length", "filter", "tool", "unknown"]
 
@@ -36,7 +37,6 @@ _FINISH: Mapping[str, Finish] = {
     "tool_calls": "tool",
     "function_call": "tool",
 }
-_OPEN, _CLOSE = "<think>", "</think>"
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ class Answer:
     @property
     def text(self) -> str:
         """The answer without the reasoning before it."""
-        return split_reasoning(self.raw)[1]
+        return split(self.raw).answer
 
     @property
     def reasoning(self) -> str:
-        """The reasoning, given apart or between ``<think>`` and ``</think>``; empty when there is none."""
-        return "\n".join(part for part in (self.aside, split_reasoning(self.raw)[0]) if part)
+        """The reasoning, given apart or before the answer (see :func:`split`); empty when there is none."""
+        return "\n".join(part for part in (self.aside, split(self.raw).reasoning) if part)
 
     def as_json(self) -> dict[str, Any]:
         """The record for the answer store; fields at their defaults are left out."""
@@ -118,19 +118,6 @@ class Answer:
 
 
 _DEFAULTS = vars(Answer())
-
-
-def split_reasoning(raw: str) -> tuple[str, str]:
-    """Reasoning and answer of a message. An unclosed ``<think>`` is reasoning to the end.
-
-    A ``</think>`` without an opening closes reasoning too, since some templates open it in the prompt.
-    """
-    opened = raw.lstrip().startswith(_OPEN)
-    body = raw.lstrip()[len(_OPEN) :] if opened else raw
-    before, closed, after = body.partition(_CLOSE)
-    if closed and (opened or _OPEN not in before):
-        return before.strip(), after.lstrip()
-    return (body.strip(), "") if opened else ("", raw)
 
 
 def read_response(body: object, call: Call) -> Answer:
