@@ -80,6 +80,7 @@ class ObjectServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes
     store: ObjectServer
 
     def log_message(self, *arguments: Any) -> None:

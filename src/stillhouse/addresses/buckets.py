@@ -50,13 +50,19 @@ _SECONDS = {"connect_timeout": 10, "request_timeout": 60}
 _GOOGLE_PATIENCE = "60"  # seconds; its client would try for a quarter of an hour
 # the clients tell kinds of failure apart in their text only; the first that is found counts
 _FAULTS = (
-    ("region", re.compile(r"PERMANENT_REDIRECT|HTTP status 301|AuthorizationHeaderMalformed|region", re.I)),
-    ("network", re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|CURL|connect|resolve|time-?d? ?out|SLOW_DOWN", re.I)),
+    (
+        "region",
+        re.compile(r"PERMANENT_REDIRECT|HTTP status 301|AuthorizationHeaderMalformed|(configured|other) region"),
+    ),
     (
         "denied",
         re.compile(r"DENIED|UNAUTH|Authenticat|Authoriz|credential|token|SIGNATURE|ACCESS_KEY|\b40[13]\b", re.I),
     ),
-    ("absent", re.compile(r"NO_SUCH|NOT_?FOUND|does not exist|\b404\b", re.I)),
+    (
+        "network",
+        re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|SLOW_DOWN|CURL|connect|could not resolve|time[d-]?.?out", re.I),
+    ),
+    ("absent", re.compile(r"NO_SUCH|NOT[_ ]?FOUND|does not exist|\b404\b", re.I)),
 )
 _CODE = re.compile(r"AWS Error ([A-Z_]+)|Status\(([A-Z_]+)|curlCode: (\d+)")
 
@@ -178,7 +184,8 @@ def _say(fault: str, address: ObjectAddress) -> tuple[str, str]:
         ),
         "denied": (
             "access was denied, or there are no credentials",
-            f"{login}, and check that you may list and read there; for public data add ?anonymous=true",
+            f"{login}, and check that you may list and read there (who may not list is told the same of a key that is"
+            " not there); for public data add ?anonymous=true",
         ),
         "absent": (
             "there is no such bucket, or an object went away while it was fetched",

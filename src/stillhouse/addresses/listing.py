@@ -65,6 +65,8 @@ def list_objects(address: ObjectAddress, files: Any, bucket: str) -> Listing:
         around |= there
     else:
         around = _list(address, files, root, recursive="/" in pattern or "**" in pattern)
+        if not around:
+            _check_bucket(address, files, bucket)
         regex = pattern_regex(pattern)
         there = {name: one for name, one in around.items() if regex.fullmatch(name)}
     if not there:
@@ -96,12 +98,22 @@ def _place(address: ObjectAddress, files: Any, bucket: str, full: str) -> tuple[
         return folder, name, _listed(info)
     if wild is not None:
         return "/".join(parts[:wild]), "/".join(parts[wild:]), None
+    _check_bucket(address, files, bucket)
     close = get_close_matches(name, _names_in(address, files, folder), n=3)
     raise StillhouseError(
         "no such object or folder" + (f"; did you mean {' or '.join(close)}?" if close else ""),
         where=address.text,
         fix="correct the key, which is meant literally, wildcards aside",
     )
+
+
+def _check_bucket(address: ObjectAddress, files: Any, bucket: str) -> None:
+    """A listing of what is not there is empty, be it the folder or the bucket that is missing."""
+    from pyarrow.fs import FileType
+
+    with cures(address):
+        if bucket and files.get_file_info(bucket).type == FileType.NotFound:
+            raise FileNotFoundError(bucket)
 
 
 def _names_in(address: ObjectAddress, files: Any, folder: str) -> list[str]:
