@@ -46,7 +46,6 @@ _LOGIN = {
     "abfs": "log in with `az login` (or AZURE_CLIENT_ID and its like)",
 }
 _ATTEMPTS = 4
-_SECONDS = {"connect_timeout": 10, "request_timeout": 60}
 _GOOGLE_PATIENCE = "60"  # seconds; its client would try for a quarter of an hour
 # the clients tell kinds of failure apart in their text only; the first that is found counts
 _FAULTS = (
@@ -131,23 +130,17 @@ def open_store(address: ObjectAddress) -> tuple[Any, str]:
 
     options = dict(address.options)
     try:
-        client = getattr(fs, _CLIENT[address.store])
+        getattr(fs, _CLIENT[address.store])
     except (ImportError, AttributeError):
         raise StillhouseError(
             f"this pyarrow was built without {_CLIENT[address.store]}",
             where=address.text,
             fix="pip install a pyarrow wheel from PyPI, or copy the objects here and write the folder's path",
         ) from None
-    anonymous = options.pop("anonymous", "false") == "true"
+    authority, anonymous = address.authority, options.pop("anonymous", "false") == "true"
     with cures(address):
-        if address.store == "s3":
-            if "region" not in options and "endpoint_override" not in options:
-                options["region"] = fs.resolve_s3_region(address.authority)
-            switched = {name: value == "true" if name in _SWITCHES else value for name, value in options.items()}
-            patience = fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
-            opened = client(anonymous=anonymous, retry_strategy=patience, **_SECONDS, **switched)
-            return opened, address.authority
-        authority = address.authority
+        if address.store == "s3" and anonymous:
+            return _anonymous_s3(authority, options), authority
         if address.store == "gs":
             authority = f"anonymous@{authority}" if anonymous and "@" not in authority else authority
             options.setdefault("retry_limit_seconds", _GOOGLE_PATIENCE)
@@ -155,6 +148,17 @@ def open_store(address: ObjectAddress) -> tuple[Any, str]:
             options["credential_kind"] = "anonymous"
         opened, bucket = fs.FileSystem.from_uri(f"{address.store}://{authority}?{urlencode(options)}".rstrip("?"))
         return opened, str(bucket).rstrip("/")
+
+
+def _anonymous_s3(bucket: str, options: dict[str, str]) -> Any:
+    """``from_uri`` has no word for it."""
+    from pyarrow import fs
+
+    if "region" not in options and "endpoint_override" not in options:
+        options["region"] = fs.resolve_s3_region(bucket)
+    switched = {name: value == "true" if name in _SWITCHES else value for name, value in options.items()}
+    patience = fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
+    return fs.S3FileSystem(anonymous=True, retry_strategy=patience, **switched)
 
 
 @contextmanager
