@@ -16,6 +16,8 @@ import pytest
 from object_server import ObjectServer
 from stillhouse.addresses import Files, ObjectAddress, parse, peek, resolve
 from stillhouse.addresses.buckets import cures, open_store
+from stillhouse.addresses.listing import Listed
+from stillhouse.addresses.shelf import arrived
 from stillhouse.errors import StillhouseError
 from stillhouse.plan import make_plan
 from stillhouse.recipe import parse_recipe
@@ -241,7 +243,7 @@ def test_a_changed_object_is_fetched_alone_and_the_last_state_stays_readable(
 ) -> None:
     address = server.address("bucket/rows/*.jsonl")
     before = ask(tmp_path, address)
-    read = {path: path.read_bytes() for path in before.files}
+    read = {path: (path.read_bytes(), path.stat().st_ino) for path in before.files}
     server.gets.clear()
     changed = {"rows/a.jsonl": b'{"text": "A"}\n', "rows/new.jsonl": b"{}"}
     for key, content in changed.items():
@@ -253,7 +255,7 @@ def test_a_changed_object_is_fetched_alone_and_the_last_state_stays_readable(
     tree(local, changed)
     (local / "rows/b.jsonl").unlink()
     assert after.digest == resolve("rows/*.jsonl", cache=tmp_path / "cache", base=local).digest != before.digest
-    assert {path: path.read_bytes() for path in before.files} == read
+    assert {path: (path.read_bytes(), path.stat().st_ino) for path in before.files} == read
     assert look(tmp_path, address) == after
     # and back again
     server.put("bucket/rows/b.jsonl", ROWS["rows/b.jsonl"])
@@ -261,6 +263,7 @@ def test_a_changed_object_is_fetched_alone_and_the_last_state_stays_readable(
     del server.objects["bucket/rows/new.jsonl"]
     again = ask(tmp_path, address)
     assert (again.files, again.digest) == (before.files, before.digest)
+    assert {path: (path.read_bytes(), path.stat().st_ino) for path in again.files} == read, "not touched since"
 
 
 def test_an_object_that_changes_within_one_tick_of_its_clock_is_noticed(tmp_path: Path, server: ObjectServer) -> None:
@@ -334,6 +337,41 @@ def test_a_body_that_breaks_off_leaves_nothing_that_counts_and_the_next_time_men
     assert files.digest == resolve("rows/[ab].jsonl", cache=tmp_path / "cache", base=local).digest
     assert server.gets == ["bucket/rows/b.jsonl"], "what had arrived whole is kept"
     assert ask(tmp_path, address) == files
+
+
+def test_what_an_interrupted_fetch_brought_goes_when_it_is_no_longer_there(
+    tmp_path: Path, server: ObjectServer
+) -> None:
+    address = server.address("bucket/new", more=ANONYMOUS)
+    server.put("bucket/new/a", b"a file")
+    server.put("bucket/new/deep/b", b"below a folder")
+    server.put("bucket/new/z", b"never comes")
+    server.cut["bucket/new/z"] = 1000
+    refusal(tmp_path, address)
+    server.cut.clear()
+    for key in ("a", "deep/b"):
+        del server.objects[f"bucket/new/{key}"]
+    server.put("bucket/new/a/c", b"the file is a folder now")
+    server.put("bucket/new/deep", b"and the folder a file")
+    files = ask(tmp_path, address)
+    assert names(files) == ["a/c", "deep", "z"]
+    assert sorted(path for path in files.root.rglob("*") if path.is_file()) == list(files.files)
+
+
+def test_only_a_file_of_its_own_that_has_long_settled_counts_as_arrived(tmp_path: Path) -> None:
+    path, seconds = tmp_path / "draft/a", 1_700_000_000
+    tree(tmp_path, {"draft/a": b"abc"})
+    os.utime(path, (seconds, seconds))
+    listed = Listed(3, seconds * 10**9 + 678)  # a disk may keep whole seconds only
+    assert list(arrived(tmp_path / "draft", {"a": listed, "b": listed})) == ["a"]
+    for other in (Listed(4, listed.changed), Listed(3, listed.changed + 10**9), Listed(3, 0)):
+        assert arrived(tmp_path / "draft", {"a": other}) == {}
+    os.link(path, tmp_path / "linked")  # of the last state, so it was judged there
+    assert arrived(tmp_path / "draft", {"a": listed}) == {}
+    now = time.time_ns()
+    tree(tmp_path, {"draft/c": b"abc"})
+    os.utime(tmp_path / "draft/c", ns=(now, now))
+    assert arrived(tmp_path / "draft", {"c": Listed(3, now)}) == {}
 
 
 def test_a_process_killed_midway_leaves_nothing_that_counts(tmp_path: Path, server: ObjectServer) -> None:
