@@ -194,6 +194,7 @@ def show_cleaning(report: dict[str, Any]) -> None:
         ("copy pairs on two sides of the split", str(report["straddling_pairs"])),
         ("texts whose copies disagree on the label", str(report["conflicting_labels"])),
         ("near copies with another label, kept", str(report["near_copies_with_another_label"])),
+        ("near copies that say something of their own, kept", str(report["near_copies_with_a_passage_of_their_own"])),
         ("may hold a benchmark item, see report.json", str(report["doubtful_contamination"])),
     ]
     for name, value in told:

@@ -59,7 +59,7 @@ class Cleaner:
     unicode: Literal["NFC", "NFKC", "none"] = "NFC"
     whitespace: Literal["fold", "keep"] = "fold"
     min_characters: int = 1
-    max_characters: int = 20_000
+    max_characters: int = 50_000
     profile: Profile | None = None
     detect_language: bool = True
     languages: frozenset[str] = frozenset()
@@ -89,14 +89,17 @@ class Cleaner:
         """Privacy first, since what leaves by another reason lies in the ledger with its text."""
         leaves: Leaves | None = None
         text, found = self._search(text)
+        folded = " ".join(text.split()) if self.whitespace == "fold" else text
+        if folded != text and self._searches():  # a number that a line break cut in two
+            folded, more = self._search(folded)
+            found += more
         for handling, reason, kinds in found:
             told = _counted(kinds)
             notes.append(f"{reason} {'kept' if handling == 'flag' else 'redacted'}: {told}")
             if handling == "reject":
                 leaves = leaves or Leaves("head", reason, told, float(kinds.total()), 0.0)
         leaves = leaves or self._by_form(text, language)
-        if self.whitespace == "fold":
-            text = " ".join(text.split())
+        text = folded
         return Cleaned(text, language, tuple(notes), leaves or self._by_length(text))
 
     def _search(self, text: str) -> tuple[str, list[tuple[Handling, str, Counter[str]]]]:

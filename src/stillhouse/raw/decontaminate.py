@@ -37,7 +37,8 @@ FEW_WORDS = 4  # a shorter item counts only as the whole document
 ANSWER_WINDOW = 50  # words after a question in which its answer is looked for
 STOCK_ITEMS = 5  # different items; more share a passage or a template
 MIN_SHARE = 0.5  # of a long item, or of a row that is little more than a short item
-LONG_COPY = 200  # words; a quotation is shorter, so this much of a long item is a copy whatever its share
+LONG_COPY = 200  # words; a quotation is shorter, so this much of a long item is a copy from a smaller share on
+LONG_SHARE = 0.25  # less is the frame of a newsletter, or its footer
 EXCERPT = 200  # characters
 
 _CHUNK = 2048  # documents looked at together: their words still fit a processor's cache
@@ -181,12 +182,12 @@ def scan(texts: Sequence[str], index: Index, *, answers: Sequence[str | None] | 
 def verdict(hit: Hit, *, min_share: float = MIN_SHARE) -> Literal["cut", "review"]:
     """``cut`` where a row holds the item, ``review`` where it may only quote or ask what many do.
 
-    An item of full n-gram size: ``min_share`` of its words, or 200 words in any case; one sentence of a long document
-    is a quotation. A shorter item: with its answer, or from 8 words on, or as half of the row, since a row that *is* a
-    test question teaches it, whoever answers.
+    An item of full n-gram size: ``min_share`` of its words, or 200 words that are a quarter of it; one sentence of a
+    long document is a quotation. A shorter item: with its answer, or from 8 words on, or as half of the row, since a
+    row that *is* a test question teaches it, whoever answers.
     """
     if hit.kind == "n-gram":
-        held = hit.share >= min_share or hit.words >= LONG_COPY
+        held = hit.share >= min_share or (hit.words >= LONG_COPY and hit.share >= LONG_SHARE)
     else:
         held = hit.kind == "question and answer" or hit.words >= SHORT_WORDS or hit.row_share >= MIN_SHARE
     return "cut" if held else "review"

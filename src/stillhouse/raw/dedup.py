@@ -23,7 +23,7 @@ import pyarrow as pa
 from stillhouse.engine import Engine
 from stillhouse.raw.fate import Places, Rows
 from stillhouse.raw.keyed import key_ranges, read_range
-from stillhouse.raw.near import Candidates, candidate_pairs, choose, similarities
+from stillhouse.raw.near import Candidates, candidate_pairs, choose, own_passages, similarities
 from stillhouse.raw.prepare import BAND_ENTRY, NO_LABEL, NearPlan, PieceTask
 from stillhouse.raw.reading import PIECE_ROWS, PLACES_OF_A_FILE
 from stillhouse.workplace import Progress
@@ -32,6 +32,7 @@ EXACT = np.dtype([("survivor", "<i8"), ("place", "<i8"), ("label", "<i4")])
 PAIRS_AT_ONCE = 20_000
 ROWS_IN_A_RANGE = 2_000_000  # of keys that one worker holds at a time
 EXACTLY = "exact copies"
+OWN_PASSAGE = 8  # tokens in a row that the other text has not, from which a similar text is no copy
 Conflicts = Literal["ask-teacher", "vote", "drop"]
 _IN_FILE = (1 << PLACES_OF_A_FILE) - 1
 
@@ -44,13 +45,15 @@ Result = TypeVar("Result")
 class Copies:
     """What was found about copies. linked: (n, 2) row numbers of verified pairs, which the split keeps together.
 
-    conflicts: sets of equal texts with different gold labels. near_other_label: near copies with different gold labels,
-    which stay. bounded_buckets: sets of proposals too large to compare all with all.
+    conflicts: sets of equal texts with different gold labels. other_label, own_passage: pairs of near copies that stay,
+    since their gold labels differ, or the row that would leave has a passage of its own. bounded_buckets: sets of
+    proposals too large to compare all with all.
     """
 
     linked: Places
     conflicts: int
-    near_other_label: int
+    other_label: int
+    own_passage: int
     bounded_buckets: int
 
 
@@ -85,22 +88,27 @@ def remove_copies(
     if conflicts == "drop":
         rows.cut(rows.numbers(np.array(settled.conflicts, np.int64)), "head", "conflicting labels")
     if near is None:
-        return Copies(np.empty((0, 2), np.int64), len(settled.conflicts), 0, 0)
+        return Copies(np.empty((0, 2), np.int64), len(settled.conflicts), 0, 0, 0)
     pairs, bounded = _proposed(rows, tasks, scratch, engine, progress)
     chunks = [pairs[start : start + PAIRS_AT_ONCE] for start in range(0, len(pairs), PAIRS_AT_ONCE)]
     verify = partial(verify_near, rows=tasks[0].table.parent, near=near, piece_rows=tasks[0].piece_rows)
-    similarity = np.concatenate([np.empty(0), *gather(engine, verify, chunks, "comparing", progress)])
+    compared = gather(engine, verify, chunks, "comparing", progress)
+    similarity = np.concatenate([np.empty(0), *(one.similarity for one in compared)])
+    own = np.concatenate([np.empty((0, 2), np.int64), *(one.own for one in compared)])
     true = similarity >= near.threshold
-    linked, similarity = rows.numbers(pairs[true]), similarity[true]
+    linked, similarity, own = rows.numbers(pairs[true]), similarity[true], own[true]
     # a word that turns the label makes no copy but a lesson: both stay, on the same side of the split
     known = rows.labels[linked]
     other = (known != NO_LABEL).all(axis=1) & (known[:, 0] != known[:, 1])
     rank = np.where(rows.earlier, 0, np.where(rows.labels != NO_LABEL, 1, 2))
-    priority = rank * len(rows.places) + np.arange(len(rows.places))
-    alike = linked[~other]
-    found = choose(alike, similarity[~other], threshold=near.threshold, priority=priority[alike])
+    priority = (rank * len(rows.places) + np.arange(len(rows.places)))[linked]
+    # nor is it a copy where the row that would leave says something of its own
+    leaving = priority.argmax(axis=1)
+    says = np.take_along_axis(own, leaving[:, None], axis=1)[:, 0] >= OWN_PASSAGE
+    alike = ~other & ~says
+    found = choose(linked[alike], similarity[alike], threshold=near.threshold, priority=priority[alike])
     rows.cut(found.removed, "tail", "near copy", matched=found.kept, scores=found.similarity, threshold=near.threshold)
-    return Copies(linked, len(settled.conflicts), int(other.sum()), bounded)
+    return Copies(linked, len(settled.conflicts), int(other.sum()), int((says & ~other).sum()), bounded)
 
 
 def _proposed(
@@ -188,13 +196,24 @@ def propose_near(task: KeyTask, *, gone: Path) -> Candidates:
     return candidate_pairs(entries["key"], entries["place"], order=entries["order"])
 
 
-def verify_near(
-    pairs: npt.NDArray[np.int64], *, rows: Path, near: NearPlan, piece_rows: int = PIECE_ROWS
-) -> npt.NDArray[np.float64]:
-    """True Jaccard similarity (n,) of pairs of places (n, 2), whose texts lie in the tables of the folder ``rows``."""
+@dataclass(frozen=True)
+class Compared:
+    """True Jaccard similarity (n,) of pairs, and the longest passage of its own of either text (n, 2), in tokens."""
+
+    similarity: npt.NDArray[np.float64]
+    own: npt.NDArray[np.int64]
+
+
+def verify_near(pairs: Places, *, rows: Path, near: NearPlan, piece_rows: int = PIECE_ROWS) -> Compared:
+    """Compare pairs of places (n, 2), whose texts lie in the tables of the folder ``rows``."""
     places, ends = np.unique(pairs, return_inverse=True)
     texts = texts_at(places, rows, piece_rows)
-    return similarities(texts, ends.reshape(-1, 2), words=near.words, characters=near.characters)
+    ends = ends.reshape(-1, 2)
+    similarity = similarities(texts, ends, words=near.words, characters=near.characters)
+    own = np.zeros(ends.shape, np.int64)
+    true = similarity >= near.threshold
+    own[true] = own_passages(texts, ends[true])
+    return Compared(similarity, own)
 
 
 def texts_at(places: npt.NDArray[np.int64], rows: Path, piece_rows: int) -> list[str]:

@@ -202,18 +202,18 @@ class Rows:
             schema=CUT_SCHEMA,
         )
 
-    def strata(self) -> Counter[tuple[str, str, str | None]]:
-        """Numbers of rows by source, language and each group, and by the reason for which they left."""
+    def strata(self, labels: Sequence[str]) -> Counter[tuple[str, str, str | None]]:
+        """Numbers of rows by source, language, gold label and each group, and by the reason for which they left."""
         counts: Counter[tuple[str, str, str | None]] = Counter()
         reasons = self.reasons()
         mine = pa.array(~self.earlier)
-        columns = {"source": "source", "language": "language"} | {
+        columns = {"source": "source", "language": "language", "label": "label"} | {
             f"group {name}": GROUP_PREFIX + name for name in self.groups
         }
         for kind, name in columns.items():
             values = self.table.column(name).filter(mine).to_pylist()
             for (value, reason), number in Counter(zip(values, reasons, strict=True)).items():
-                if value is not None:
+                if value is not None and (kind != "label" or value in labels):
                     counts[kind, value, reason] += number
         return counts
 

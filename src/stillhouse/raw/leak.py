@@ -5,6 +5,7 @@ for hits in engine.each(partial(find_leaks, index=index), tasks): ...     # (pla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stillhouse.raw.decontaminate import Index, scan, verdict
+from stillhouse.raw.decontaminate import Index, count_documents, scan, verdict
+
+COMMON = 8  # rows; what more of them hold is no one's text
 
 
 @dataclass(frozen=True)
@@ -25,21 +28,46 @@ class LeakTask:
 
 @dataclass(frozen=True)
 class Leak:
-    """A row that holds a held-out item: its place, the item's number, how it was found, and the share of the item."""
+    """A row that holds a held-out item: its number in its table, the item's, how it was found, the item's share."""
 
-    place: int
+    row: int
     item: int
     detail: str
     share: float
 
 
+@dataclass(frozen=True)
+class Touched:
+    """The task's rows that hold any n-gram of an item, and by how many of them each of the index's keys is held."""
+
+    task: LeakTask
+    held: npt.NDArray[np.int64]
+
+
+def touch(task: LeakTask, *, index: Index) -> Touched:
+    """The first look: which rows are to be looked at again, and what is in many of them."""
+    texts = _texts(task)
+    rows = sorted({hit.row for hit in scan(texts, index)})
+    held = count_documents([texts[row] for row in rows], index)
+    return Touched(LeakTask(task.table, task.rows[rows]), held)
+
+
+def boilerplate(index: Index, touched: Sequence[Touched]) -> npt.NDArray[np.uint64]:
+    """The keys that more rows hold than a leaked text is in."""
+    held = sum((one.held for one in touched), np.zeros(index.keys.size, np.int64))
+    return index.keys[held > COMMON]
+
+
 def find_leaks(task: LeakTask, *, index: Index) -> list[Leak]:
     """The held-out items that the rows hold; a passing quotation is none."""
-    with pa.memory_map(str(task.table)) as source, pa.ipc.open_file(source) as reader:
-        table = reader.read_all().select(["place", "text"]).take(pa.array(task.rows))
-    places = table.column("place").to_pylist()
     return [
-        Leak(places[hit.row], hit.item, f"{hit.kind}, {hit.share:.0%} of it: {hit.excerpt}", hit.share)
-        for hit in scan(table.column("text").to_pylist(), index)
+        Leak(int(task.rows[hit.row]), hit.item, f"{hit.kind}, {hit.share:.0%} of it: {hit.excerpt}", hit.share)
+        for hit in scan(_texts(task), index)
         if verdict(hit) == "cut"
     ]
+
+
+def _texts(task: LeakTask) -> list[str]:
+    with pa.memory_map(str(task.table)) as source, pa.ipc.open_file(source) as reader:
+        texts: list[str] = reader.read_all().column("text").take(pa.array(task.rows)).to_pylist()
+    return texts

@@ -27,6 +27,7 @@ from stillhouse.raw.shingles import U64, mixed, shingle_blocks, stream
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
+_PASSAGE = 3  # tokens that two texts must have in a row for these to be no passage of one's own
 _RECALL = 0.95  # of pairs that are exactly as similar as the threshold; more similar ones are found more surely
 
 
@@ -183,6 +184,29 @@ def _differs(values: U64) -> NDArray[np.bool_]:
     found = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=found[1:])
     return found
+
+
+def own_passages(texts: Sequence[str], pairs: I64) -> I64:
+    """Tokens (n, 2) of the longest passage of each text of a pair that the other has not: a reply under what it quotes.
+
+    ``pairs`` (n, 2) are indices. A token belongs to such a passage if it lies in no three tokens that both texts have,
+    so that single changed words, even close together, make no passage.
+    """
+    used, ends = np.unique(pairs, return_inverse=True)
+    parts: list[U64] = []
+    for block in shingle_blocks([texts[i] for i in used], words=_PASSAGE, characters=_PASSAGE):
+        parts += np.split(block.values, block.offsets[1:-1])
+    found = np.zeros((len(pairs), 2), np.int64)
+    for row, (left, right) in enumerate(ends.reshape(-1, 2).tolist()):
+        found[row] = _longest_run(parts[left], parts[right]), _longest_run(parts[right], parts[left])
+    return found
+
+
+def _longest_run(mine: U64, other: U64) -> int:
+    """Tokens of the longest stretch of shingles that the other has not; a stretch of r tokens spoils r + 2 of them."""
+    shared = np.flatnonzero(np.isin(mine, other))
+    borders = np.concatenate(([-1], shared, [len(mine)]))
+    return max(0, int(np.diff(borders).max()) - 1 - (_PASSAGE - 1))
 
 
 def choose(pairs: I64, similarity: F64, *, threshold: float, priority: I64 | None = None) -> Matches:

@@ -77,7 +77,10 @@ _REGIONS = ("US", "GB", "DE", "FR", "ES")
 
 _IPV4 = re.compile(r"[0-9](?<![\w.-].)[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?![\w-]|\.[0-9])", re.ASCII)
 _IPV6 = re.compile(r"[23](?<![\w:.].)[0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?!\w)", re.ASCII)
-_VERSION = re.compile(r"(?:version|release|chapter|section|[=<>~^]|[A-Za-z]/|\bv)[ :=.]{0,2}\Z", re.IGNORECASE)
+_VERSION = re.compile(
+    r"(?:version|release|revision|chapter|section|,|-r|[=<>~^]|[A-Za-z]/|\bv)[ :=.]{0,2}\Z", re.IGNORECASE
+)
+_MESSAGE_ID = re.compile(r"(?:Message-ID|References|In-Reply-To): ?<?\Z", re.IGNORECASE)
 _MAC = re.compile(
     r"[0-9A-Fa-f](?<![\w:.-].)[0-9A-Fa-f]([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?!\w|[:.-][0-9A-Fa-f])",
     re.ASCII,
@@ -112,8 +115,16 @@ def _emails(text: str) -> Iterator[Span]:
         while len(labels) > 1 and len(labels[-1]) > 2 and labels[-1].lower() not in _TOP:
             labels.pop()  # the next sentence, where the space before it is missing
         domain = ".".join(labels)
-        if len(labels) > 1 and not _DOCUMENTATION.search(domain) and not _is_userinfo(text, found.start()):
+        if len(labels) < 2 or _DOCUMENTATION.search(domain) or _is_userinfo(text, found.start()):
+            continue
+        if not _MESSAGE_ID.search(text, max(0, found.start() - 40), found.start()):
             yield Span(found.start(), found.start(1) + len(domain), "email")
+
+
+def _is_host_of_a_link(text: str, start: int) -> bool:
+    """Whether what begins here is the server that a link leads to, which is no person's address."""
+    scheme = text[max(0, start - 100) : start].rpartition("://")
+    return bool(scheme[1]) and re.fullmatch(r"(?:[^\s/?#@]*@)?", scheme[2]) is not None
 
 
 def _is_userinfo(text: str, start: int) -> bool:
@@ -163,7 +174,8 @@ def _network(text: str) -> Iterator[Span]:
         for found in _IPV4.finditer(text):
             before = text[max(0, found.start() - 12) : found.start()]
             octets = map(int, found[0].split("."))
-            if max(octets) >= 32 and _is_public(found[0]) and not _VERSION.search(before):
+            host = _is_host_of_a_link(text, found.start())
+            if max(octets) >= 32 and _is_public(found[0]) and not (host or _VERSION.search(before)):
                 yield Span(*found.span(), "ip")
     if colons >= 2:
         for found in _IPV6.finditer(text):

@@ -15,7 +15,9 @@ from stillhouse.raw.fairness import Key, Rate, removal_rates
 from stillhouse.raw.fate import Places, Rows
 from stillhouse.raw.prepare import NO_LABEL
 
-LEFT_BY_WISH = "left out by `where`"  # the user's own choice of rows, and no act of cleaning
+# the user's own choice of rows, and the split's: no acts of cleaning
+LEFT_BY_WISH = "left out by `where`"
+OF_THE_SPLIT = ("beyond raw.split.train", "beyond its source's weight", "set aside with a test copy")
 REVIEWED = 100
 NEAR_COPY = "near copy"
 EATEN = 0.2  # share of a source
@@ -31,16 +33,17 @@ def report_of(
     taken: Counter[Key],
     labels: Sequence[str],
 ) -> dict[str, Any]:
-    """``report.json``. taken: rows by stratum and reason, as they were before the split.
+    """``report.json``. taken: rows by stratum and reason.
 
-    ``fairness`` has the removal rate of each source, language and group value against all other rows of its kind.
+    ``fairness`` has the removal rate of each source, language, gold label and group value against all other rows of its kind.
     ``doubtful`` lists the first rows that only may hold a benchmark item, for a person to look at.
     """
     used = np.concatenate([splits[name] for name in SPLITS])
     notes = rows.column("notes", used)
     doubtful = [(row, note) for row, some in zip(used.tolist(), notes, strict=True) for note in some if _doubt(note)]
     origins = rows.column("origin", np.array([row for row, _ in doubtful[:REVIEWED]], np.int64))
-    rates = removal_rates({key: number for key, number in taken.items() if key[2] != LEFT_BY_WISH})
+    taken = _by_cleaning(taken)
+    rates = removal_rates(taken)
     return {
         **asdict(balance),
         "cuts": counts,
@@ -57,6 +60,15 @@ def report_of(
         "fairness": [asdict(rate) | {"reasons": [list(one) for one in rate.reasons]} for rate in rates],
         "alarms": [_alarm(rate) for rate in rates if rate.verdict == "alarm"] + _eaten(taken),
     }
+
+
+def _by_cleaning(taken: Counter[Key]) -> Counter[Key]:
+    """The counts without rows that were left out by wish; what the split left over has come through cleaning."""
+    counts: Counter[Key] = Counter()
+    for (kind, value, reason), number in taken.items():
+        if reason != LEFT_BY_WISH:
+            counts[kind, value, None if reason in OF_THE_SPLIT else reason] += number
+    return counts
 
 
 def _doubt(note: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from stillhouse.raw.dedup import (
     remove_copies,
 )
 from stillhouse.raw.fate import CHUNK, Places, Rows
-from stillhouse.raw.leak import LeakTask, find_leaks
+from stillhouse.raw.leak import LeakTask, boilerplate, find_leaks, touch
 from stillhouse.raw.near import components
 from stillhouse.raw.prepare import NO_LABEL, PieceTask, PreparePlan, prepare_piece
 from stillhouse.raw.reading import PIECE_ROWS, FileRead, ReadTask, read_file
@@ -87,7 +86,6 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
         rule = recipe.raw.duplicates.conflicts
         copies = remove_copies(rows, tasks, near, conflicts=rule, scratch=scratch, engine=engine, progress=progress)
         _refuse_nothing(rows)
-        taken = rows.strata()
         division = _divide(recipe, rows, copies, tasks, engine, progress)
     used = [row for name in SPLITS for row in division[name].tolist()]
     _refuse_one_class(rows, division, recipe.labels)
@@ -102,7 +100,7 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
         counts,
         division,
         copies_found=_as_numbers(copies, division, rows),
-        taken=taken,
+        taken=rows.strata(recipe.labels),
         labels=recipe.labels,
     )
     write_json(places.draft / "report.json", report)
@@ -172,19 +170,24 @@ def _remove_leaks(
 ) -> int:
     """Cut rows outside the test that hold a text of ``new``; a validation row may be held by training rows only."""
     items = list(map(Item, rows.column("origin", new), rows.column("text", new)))
-    index = build_index(items, size=recipe.raw.decontaminate.words)
+    size = recipe.raw.decontaminate.words
     in_test, in_validation = (set(splits[name].tolist()) for name in ("test", "validation"))
     rest = np.setdiff1d(rows.staying, splits["test"])
     starts = rows.numbers(np.array([task.place for task in tasks]))
     owner = np.searchsorted(starts, rest, side="right") - 1
     work = [LeakTask(tasks[at].table, rest[owner == at] - starts[at]) for at in np.unique(owner).tolist()]
-    leaks_of = partial(find_leaks, index=index)
-    found = list(chain.from_iterable(gather(engine, leaks_of, work, "decontaminating", progress)))
-    numbers = rows.numbers(np.array([leak.place for leak in found], np.int64)).tolist()
+    index = build_index(items, size=size)
+    touched = gather(engine, partial(touch, index=index), work, "decontaminating", progress)
+    index = build_index(items, size=size, common=boilerplate(index, touched))
+    again = [one.task for one in touched if len(one.task.rows)]
+    found = gather(engine, partial(find_leaks, index=index), again, "decontaminating", progress)
+    first = {task.table: start for task, start in zip(tasks, starts.tolist(), strict=True)}
     leaks = [
-        (row, int(new[leak.item]), leak)
-        for row, leak in zip(numbers, found, strict=True)
-        if row != int(new[leak.item]) and (int(new[leak.item]) in in_test or row not in in_validation)
+        (row, item, leak)
+        for task, some in zip(again, found, strict=True)
+        for leak in some
+        for row, item in [(first[task.table] + leak.row, int(new[leak.item]))]
+        if row != item and (item in in_test or row not in in_validation)
     ]
     leaks = list({row: (row, item, leak) for row, item, leak in reversed(leaks)}.values())  # the first of each row
     if leaks:
@@ -237,7 +240,8 @@ def _as_numbers(copies: Copies, division: dict[documents.Split, Places], rows: R
         side[division[name]] = number
     return {
         "conflicting_labels": copies.conflicts,
-        "near_copies_with_another_label": copies.near_other_label,
+        "near_copies_with_another_label": copies.other_label,
+        "near_copies_with_a_passage_of_their_own": copies.own_passage,
         "bounded_buckets": copies.bounded_buckets,
         "straddling_pairs": straddling(copies.linked, side),
     }

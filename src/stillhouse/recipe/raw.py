@@ -67,7 +67,7 @@ class Clean(Section):
         Literal["fold", "keep"], result("fold: runs of white space become one space, ends are trimmed")
     ] = "fold"
     min_characters: Annotated[PositiveInt, result("Shorter texts are cut (tail)")] = 1
-    max_characters: Annotated[PositiveInt, result("Longer texts are cut (tail)")] = 20_000
+    max_characters: Annotated[PositiveInt, result("Longer texts are cut (tail)")] = 50_000
     profile: Annotated[
         Literal["short", "chat", "web", "none"],
         result("Rules on length, repetition and form; those for web pages would throw away chats and short texts"),
