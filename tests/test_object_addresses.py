@@ -115,6 +115,7 @@ def test_parse_reads_every_store(text: str, parsed: tuple[str, str, str, tuple[t
     ("text", "cure"),
     [
         ("s3:///key", "write s3://bucket/key"),
+        ("az://container/key", "write az://container@account"),
         ("s3://b//key", "one / between folders"),
         ("s3://b/a/../key", "one / between folders"),
         ("s3://b/[z-a]", "mend the set"),

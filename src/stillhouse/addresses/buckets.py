@@ -27,7 +27,10 @@ _QUERY = re.compile(r"\?(?=[A-Za-z][\w-]*=)")  # any other `?` is a wildcard
 _AUTHORITY = {
     "s3": (re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII), "s3://bucket/key"),
     "gs": (re.compile(r"(anonymous@)?[A-Za-z0-9][\w.-]*", re.ASCII), "gs://bucket/key"),
-    "abfs": (re.compile(r"([\w$-]+@)?[\w.-]+(:\d+)?", re.ASCII), "az://container@account.dfs.core.windows.net/key"),
+    "abfs": (
+        re.compile(r"([\w$-]+@[\w.-]+|[\w-]+(\.[\w-]+)+)(:\d+)?", re.ASCII),
+        "az://container@account.dfs.core.windows.net/key",
+    ),
 }
 # what from_uri takes, without what is secret (access keys, client_secret, SAS) and what only matters for writing
 _OPTIONS = {
@@ -45,22 +48,16 @@ _LOGIN = {
     "gs": "log in with `gcloud auth application-default login` (or GOOGLE_APPLICATION_CREDENTIALS)",
     "abfs": "log in with `az login` (or AZURE_CLIENT_ID and its like)",
 }
-_ATTEMPTS = 4
+_ATTEMPTS = 4  # of one request
 _GOOGLE_PATIENCE = "60"  # seconds; its client would try for a quarter of an hour
 # the clients tell kinds of failure apart in their text only; the first that is found counts
 _FAULTS = (
-    (
-        "region",
-        re.compile(r"PERMANENT_REDIRECT|HTTP status 301|AuthorizationHeaderMalformed|(configured|other) region"),
-    ),
+    ("region", re.compile(r"PERMANENT_REDIRECT|HTTP status 301|AuthorizationHeaderMalformed|configured region")),
     (
         "denied",
         re.compile(r"DENIED|UNAUTH|Authenticat|Authoriz|credential|token|SIGNATURE|ACCESS_KEY|\b40[13]\b", re.I),
     ),
-    (
-        "network",
-        re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|SLOW_DOWN|CURL|connect|could not resolve|time[d-]?.?out", re.I),
-    ),
+    ("network", re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|SLOW_DOWN|CURL|connect|not resolve|time[d-]?.?out", re.I)),
     ("absent", re.compile(r"NO_SUCH|NOT[_ ]?FOUND|does not exist|\b404\b", re.I)),
 )
 _CODE = re.compile(r"AWS Error ([A-Z_]+)|Status\(([A-Z_]+)|curlCode: (\d+)")
@@ -94,8 +91,8 @@ def parse_objects(text: str) -> ObjectAddress:
     if not form.fullmatch(authority):
         raise _refused(
             start[0],
-            "names no bucket, or carries credentials beside it",
-            f"write {example}; credentials belong into your provider's environment or profile",
+            "names no bucket (or no account), or carries credentials beside it",
+            f"write {example}; credentials belong in your provider's environment or profile",
         )
     options = parse_qsl(query, keep_blank_values=True)
     taken = [name in _OPTIONS[store] and "@" not in value for name, value in options]
