@@ -68,11 +68,36 @@ def test_a_near_copy_names_the_row_it_matched_and_how_similar_it_is(tmp_path: Pa
     assert made.report["straddling_pairs"] == 0
 
 
-def test_rows_in_one_long_frame_never_leave_without_an_alarm(tmp_path: Path) -> None:
+def framed(words: int) -> list[dict[str, object]]:
+    """200 rows of one frame of 300 words, each with so many words of its own."""
     frame = sentence(6, 300)
-    made = of_rows(tmp_path, labelled([f"{frame} {sentence(100 + number, 10)}" for number in range(200)]))
+    return [
+        {"text": f"{frame} {sentence(100 + number, words)}", "label": ("good", "bad")[number % 2]}
+        for number in range(200)
+    ]
+
+
+def test_rows_of_one_long_frame_stay_when_they_say_something_of_their_own(tmp_path: Path) -> None:
+    made = of_rows(tmp_path, framed(10), split={"test": 60, "validation": 20})
+    assert not made.cut("near copy")
+    assert made.report["near_copies_with_a_passage_of_their_own"] > 0
+
+
+def test_a_reply_stays_and_a_bare_quotation_of_it_leaves(tmp_path: Path) -> None:
+    mail, reply = sentence(20, 120), sentence(21, 20)
+    rows = labelled([mail, f"{mail} {reply}", f"{mail} thanks a lot"])
+    made = of_rows(tmp_path, rows, clean={"profile": "none"})
+    assert [row["origin"] for row in made.cut("near copy")] == ["rows:3"]
+    # whichever comes first: what says nothing of its own is the copy
+    turned = of_rows(tmp_path / "turned", labelled([f"{mail} {reply}", mail]))
+    assert [row["origin"] for row in turned.cut("near copy")] == ["rows:2"]
+
+
+def test_near_copies_never_take_much_of_a_source_without_an_alarm(tmp_path: Path) -> None:
+    made = of_rows(tmp_path, framed(4), split={"test": 6, "validation": 2})
     assert len(made.cut("near copy")) > 100
     assert any("near copies took" in alarm and "source rows" in alarm for alarm in made.report["alarms"])
+    frame = sentence(6, 300)
     # the part that differs, compared by itself
     rows = [{"body": f"{frame} | {sentence(100 + number, 10)}", "label": "good"} for number in range(200)]
     rows += [{"body": f"{frame} | {row['text']}", "label": row["label"]} for row in FILLER]

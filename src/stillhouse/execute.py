@@ -82,8 +82,12 @@ def run(
         _begin(plan, ledger)
         ran: list[str] = []
         skipped: list[str] = []
+        done: dict[str, str | None] = {}
         for name in step_names(recipe):
-            step = make_plan(recipe, base=base).step(name) if ran else plan.step(name)
+            now = make_plan(recipe, base=base) if ran else plan
+            _refuse_changed(now, done)
+            step = now.step(name)
+            done[name] = step.fingerprint
             if on_step:
                 on_step(step)
             if step.cached:
@@ -98,6 +102,17 @@ def run(
                 break
         ledger.append("run-finished", ran=ran, skipped=skipped)
     return Finished(plan.run_folder, tuple(ran), tuple(skipped))
+
+
+def _refuse_changed(now: Plan, done: dict[str, str | None]) -> None:
+    """Refuse to go on from a step over files that have changed since: what is sealed would be said to come of them."""
+    changed = [name for name, fingerprint in done.items() if now.step(name).fingerprint != fingerprint]
+    if changed:
+        raise StillhouseError(
+            f"what step {changed[0]} read has changed while the run went on: {now.step(changed[0]).why}",
+            where=str(now.run_folder),
+            fix="run again; what still fits is kept",
+        )
 
 
 def _run_step(plan: Plan, step: PlannedStep, ledger: Ledger, progress: Progress) -> None:
@@ -154,6 +169,7 @@ def fetch(recipe: Recipe, base: Path, progress: Progress) -> None:
             address,
             cache=Path(recipe.paths.cache),
             base=base,
+            anew=True,
             progress=lambda what, done, total: progress(f"fetching {what}", done, total or 0),
         )
 

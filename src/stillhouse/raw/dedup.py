@@ -95,20 +95,22 @@ def remove_copies(
     compared = gather(engine, verify, chunks, "comparing", progress)
     similarity = np.concatenate([np.empty(0), *(one.similarity for one in compared)])
     own = np.concatenate([np.empty((0, 2), np.int64), *(one.own for one in compared)])
-    true = similarity >= near.threshold
+    # two texts in one frame that both say something of their own are no copies of each other
+    frame = (own >= OWN_PASSAGE).all(axis=1)
+    true = (similarity >= near.threshold) & ~frame
     linked, similarity, own = rows.numbers(pairs[true]), similarity[true], own[true]
     # a word that turns the label makes no copy but a lesson: both stay, on the same side of the split
     known = rows.labels[linked]
     other = (known != NO_LABEL).all(axis=1) & (known[:, 0] != known[:, 1])
     rank = np.where(rows.earlier, 0, np.where(rows.labels != NO_LABEL, 1, 2))
     priority = (rank * len(rows.places) + np.arange(len(rows.places)))[linked]
-    # nor is it a copy where the row that would leave says something of its own
+    # nor does a row leave that says something of its own, as a reply under what it quotes
     leaving = priority.argmax(axis=1)
     says = np.take_along_axis(own, leaving[:, None], axis=1)[:, 0] >= OWN_PASSAGE
     alike = ~other & ~says
     found = choose(linked[alike], similarity[alike], threshold=near.threshold, priority=priority[alike])
     rows.cut(found.removed, "tail", "near copy", matched=found.kept, scores=found.similarity, threshold=near.threshold)
-    return Copies(linked, len(settled.conflicts), int(other.sum()), int((says & ~other).sum()), bounded)
+    return Copies(linked, len(settled.conflicts), int(other.sum()), int((says & ~other).sum() + frame.sum()), bounded)
 
 
 def _proposed(

@@ -121,12 +121,6 @@ def _emails(text: str) -> Iterator[Span]:
             yield Span(found.start(), found.start(1) + len(domain), "email")
 
 
-def _is_host_of_a_link(text: str, start: int) -> bool:
-    """Whether what begins here is the server that a link leads to, which is no person's address."""
-    scheme = text[max(0, start - 100) : start].rpartition("://")
-    return bool(scheme[1]) and re.fullmatch(r"(?:[^\s/?#@]*@)?", scheme[2]) is not None
-
-
 def _is_userinfo(text: str, start: int) -> bool:
     """Whether what begins here is the ``user`` or ``password`` of an address, or the git of a clone address."""
     before = text[max(0, start - 200) : start].rpartition("://")
@@ -174,8 +168,7 @@ def _network(text: str) -> Iterator[Span]:
         for found in _IPV4.finditer(text):
             before = text[max(0, found.start() - 12) : found.start()]
             octets = map(int, found[0].split("."))
-            host = _is_host_of_a_link(text, found.start())
-            if max(octets) >= 32 and _is_public(found[0]) and not (host or _VERSION.search(before)):
+            if max(octets) >= 32 and _is_public(found[0]) and not _VERSION.search(before):
                 yield Span(*found.span(), "ip")
     if colons >= 2:
         for found in _IPV6.finditer(text):

@@ -35,7 +35,8 @@ def report_of(
 ) -> dict[str, Any]:
     """``report.json``. taken: rows by stratum and reason.
 
-    ``fairness`` has the removal rate of each source, language, gold label and group value against all other rows of its kind.
+    ``fairness`` has the removal rate of each source, language, gold label and group value against all other rows of its
+    kind.
     ``doubtful`` lists the first rows that only may hold a benchmark item, for a person to look at.
     """
     used = np.concatenate([splits[name] for name in SPLITS])

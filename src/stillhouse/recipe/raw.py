@@ -34,7 +34,11 @@ class Source(Licensed):
 
     name: Annotated[Name, result("Short name, used in every report")]
     data: Annotated[
-        str, result("Address: a path or glob, hf:org/name@revision, or pypi:name==version#member", address=True)
+        str,
+        result(
+            "Address: a path or glob, hf:org/name@revision, pypi:name==version#member, s3://, gs:// or az://",
+            address=True,
+        ),
     ]
     format: Annotated[Format, result("How to read it; auto goes by the file's ending")] = "auto"
     fields: Annotated[tuple[str, ...] | None, result("Column names of a CSV or TSV file that has no header line")] = (

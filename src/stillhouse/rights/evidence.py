@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from stillhouse.addresses import Files, HubAddress, PackageAddress, parse
+from stillhouse.addresses import Files, HubAddress, ObjectAddress, PackageAddress, parse
 from stillhouse.rights.subjects import Claim, Role, Subject
 from stillhouse.rights.terms import Table, Touch
 
@@ -268,10 +268,12 @@ def _names_of(address: str) -> list[str]:
         return [parsed.repo]
     if isinstance(parsed, PackageAddress):
         return [parsed.name, PurePosixPath(parsed.pattern[-1]).name]
-    parts = [part for part in PurePosixPath(parsed.text.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+    # an object's options are no part of its name
+    path = parsed.key if isinstance(parsed, ObjectAddress) else parsed.text
+    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", "..", ".")]
     # a folder may be called as its repository is, org and model; a file lies in such a folder
     pairs = [f"{first}/{second}" for first, second in zip(parts[-3:], parts[-2:], strict=False)]
-    return [*parts[-1:], *(parts[-2:-1] if PurePosixPath(parsed.text).suffix else []), *pairs]
+    return [*parts[-1:], *(parts[-2:-1] if PurePosixPath(path).suffix else []), *pairs]
 
 
 def _card_of(files: Files, role: Role) -> dict[str, Any]:
