@@ -219,6 +219,7 @@ def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
                 new_client(section, Checks())  # its address, key, budget and prices
             elif (files := peek(section.model, cache=cache, base=base)) is not None:
                 check_files(files)
+                require(files, "label-probabilities", what="a text classifier")
         except StillhouseError as error:
             problems += error.problems
     return problems

@@ -26,7 +26,7 @@ from stillhouse.teachers.protocol import Capability, Questions
 class ClassifierTeacher:
     """A loaded classifier with its tokenizer. Made by :meth:`load`. It reads the text alone, no prompt."""
 
-    capabilities: frozenset[Capability] = frozenset({"label-probabilities"})
+    capabilities: frozenset[Capability] = CLASSIFIER
 
     def __init__(self, model: Any, tokenizer: Any, weights_digest: str, placement: Placement) -> None:
         self.model = model

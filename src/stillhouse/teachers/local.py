@@ -24,6 +24,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
 from stillhouse.store import digest_of, reached
 from stillhouse.student import quiet
+from stillhouse.teachers.capabilities import CAUSAL
 from stillhouse.teachers.protocol import Capability, Questions
 from stillhouse.teachers.scoring import Scorer
 from stillhouse.teachers.templates import ChatTemplate, RowError, text_ids, texts_ids
@@ -35,7 +36,7 @@ _CONVERSION = "1"  # raise it when the conversion below changes what it writes
 class LocalTeacher:
     """A loaded model with its tokenizer. Made by :meth:`load`."""
 
-    capabilities: frozenset[Capability] = frozenset({"label-probabilities"})
+    capabilities: frozenset[Capability] = CAUSAL
 
     def __init__(self, model: Any, tokenizer: Any, weights_digest: str, placement: Placement) -> None:
         self.model = model
