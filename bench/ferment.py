@@ -21,5 +21,5 @@ def figures(*, quick: bool, work: Path) -> list[Figure]:
     found = signal_figures(quick=quick, work=work)
     found += api_figures(quick=quick, work=work)
     with timed("prefix reuse and the plain loop"):
-        found += naive_figures(work, finished.folder, texts=8 if quick else 48, quick=quick)
+        found += naive_figures(work, finished.folder, texts=4 if quick else 48, quick=quick)
     return found
