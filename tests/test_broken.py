@@ -138,6 +138,10 @@ INPUTS: dict[str, tuple[Break, str]] = {
     "no gold label at all": (put("raw.sources.0.columns.label", None), "gold label"),
     "unknown encoding": (put("raw.sources.0.encoding", "klingon"), "klingon"),
     "teacher folder without a model": (model("ferment.teacher.model", {"notes.txt": "x"}), "config.json"),
+    "an encoder for a teacher": (
+        model("ferment.teacher.model", {"config.json": '{"model_type": "bert", "architectures": ["BertModel"]}'}),
+        "gives vectors only",
+    ),
     "teacher of an unknown model type": (
         model("ferment.teacher.model", {"config.json": '{"model_type": "wizardry"}'}),
         "ferment.teacher.model",

@@ -34,6 +34,7 @@ from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached
 from stillhouse.teachers import check_files
 from stillhouse.teachers.api import Checks
+from stillhouse.teachers.capabilities import require
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 3

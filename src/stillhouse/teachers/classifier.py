@@ -20,6 +20,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
 from stillhouse.store import digest_of
 from stillhouse.student import load_classifier, max_length
+from stillhouse.teachers.capabilities import CLASSIFIER
 from stillhouse.teachers.protocol import Capability, Questions
 
 
