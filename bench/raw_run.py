@@ -10,7 +10,6 @@ from bench.raw import digest_of_rows
 from stillhouse import cuts, documents
 from stillhouse.documents import SPLITS
 from stillhouse.raw import dedup, stage
-from stillhouse.raw.repair import is_suspect
 from stillhouse.recipe import parse_recipe
 from stillhouse.workplace import Places
 
@@ -31,16 +30,13 @@ def main() -> None:
 
     places = Places(run=folder, draft=draft, cache=folder / "cache", answers=folder / "answers", base=folder)
     result = stage.run(parse_recipe(recipe), places, progress)
-    made = {"report": result.summary, "documents": "", "cuts": "", "suspects": 0.0}
+    made = {"report": result.summary, "documents": "", "cuts": ""}
     if ranges:
         tables = [documents.read(draft, split) for split in SPLITS]
         tables = [
             table.append_column("split", [[name] * len(table)]) for name, table in zip(SPLITS, tables, strict=True)
         ]
         made |= {"documents": digest_of_rows(tables), "cuts": digest_of_rows([cuts.read(draft)])}
-    else:
-        texts = documents.read(draft, "test")["text"].to_pylist()
-        made["suspects"] = sum(map(is_suspect, texts)) / len(texts)
     (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
 
 
