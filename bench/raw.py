@@ -146,7 +146,7 @@ def _memory(process: psutil.Popen) -> int:
 
 
 def _kill_one(process: psutil.Popen, words: str) -> bool:
-    everyone = process.children(recursive=True) if words == "loky" else list(psutil.process_iter())
+    everyone = process.children(recursive=True) if "loky" in words else list(psutil.process_iter())
     for one in everyone:
         try:
             if words in " ".join(one.cmdline()):
@@ -319,7 +319,7 @@ def _engines(work: Path, documents: Planted, *, quick: bool) -> list[Figure]:
         ("processes, 1 partition", {"kind": "here", "workers": 1}, 1, None),
         ("processes, 2 partitions", {"kind": "here", "workers": 2}, 2, None),
         ("processes, 4 partitions", {"kind": "here", "workers": 4}, 4, None),
-        ("processes, a worker killed", {"kind": "here", "workers": 2}, 2, "loky"),
+        ("processes, a worker killed", {"kind": "here", "workers": 2}, 2, "popen_loky"),
         ("Ray, 1 partition", {"kind": "ray", "workers": 1}, 1, None),
         ("Ray, 2 partitions", {"kind": "ray", "workers": 2}, 2, None),
         ("Ray, 4 partitions", {"kind": "ray", "workers": 4}, 4, None),
