@@ -150,6 +150,8 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
             found[f"{path}@digest"] = here.digest if here else None
         else:
             found |= flatten(value, path)
+    if step == "raw" and any(source.html for source in recipe.raw.sources):
+        found["trafilatura version"] = package_version("trafilatura")
     if step == "ferment":
         for teacher in recipe.ferment.teachers:
             found[f"precision chosen for {teacher.name}"] = _chosen_precision(teacher)

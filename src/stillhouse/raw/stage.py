@@ -55,7 +55,7 @@ from stillhouse.workplace import Progress, StageResult
 __all__ = ["LIBRARIES", "VERSION", "check_sources", "run", "sample_rows"]
 
 VERSION = 3
-LIBRARIES = ("pyarrow", "simpleeval", "ftfy", "phonenumbers", "py3langid", "trafilatura")
+LIBRARIES = ("pyarrow", "simpleeval", "ftfy", "phonenumbers", "py3langid")
 STAGE = "1-raw"
 
 
