@@ -143,6 +143,21 @@ def test_an_earlier_set_wins_and_is_named(tmp_path: Path) -> None:
     assert old not in made.texts()
 
 
+def test_every_row_of_an_earlier_set_keeps_its_copies_out(tmp_path: Path) -> None:
+    # the second earlier row is a near copy of the first; the new row is one of the second alone
+    first = sentence(30, 60)
+    words = first.split()
+    second = " ".join(["changed", "words", "here", "now", *words[4:]])
+    third = " ".join([*second.split()[:-4], "and", "there", "at", "last"])
+    earlier = jsonl(tmp_path / "old.jsonl", [{"text": first}, {"text": second}])
+    made = of_rows(
+        tmp_path / "new",
+        labelled([third]),
+        duplicates={"against": [{"name": "old", "data": str(earlier)}]},
+    )
+    assert [row["detail"] for row in made.cut("near copy")] == ["of old:2"]
+
+
 # -- C: splits, leakage, labels
 
 

@@ -107,7 +107,8 @@ def remove_copies(
     # nor does a row leave that says something of its own, as a reply under what it quotes
     leaving = priority.argmax(axis=1)
     says = np.take_along_axis(own, leaving[:, None], axis=1)[:, 0] >= OWN_PASSAGE
-    alike = ~other & ~says
+    # earlier rows do not remove each other: each of them keeps its copies out
+    alike = ~other & ~says & ~rows.earlier[linked].all(axis=1)
     found = choose(linked[alike], similarity[alike], threshold=near.threshold, priority=priority[alike])
     rows.cut(found.removed, "tail", "near copy", matched=found.kept, scores=found.similarity, threshold=near.threshold)
     return Copies(linked, len(settled.conflicts), int(other.sum()), int((says & ~other).sum() + frame.sum()), bounded)
