@@ -212,6 +212,7 @@ def test_a_benchmark_item_leaves_and_a_quotation_stays(tmp_path: Path) -> None:
     (row,) = made.cut("contamination")
     assert row["origin"] == "rows:1"
     assert "quiz:1" in row["detail"]
+    assert row["content"] == holding
     assert quoting in made.texts()
     assert [one["origin"] for one in made.report["doubtful"]] == ["rows:2"]
 
@@ -532,5 +533,6 @@ def test_any_bytes_become_documents_or_reasons(
     ledger = made.cuts()
     assert len(ledger) == report["cut"]
     assert all(row["reason"] and row["origin"] for row in ledger)
+    assert all(row["content"] for row in ledger if row["reason"] != "no text")
     origins = [row["origin"] for row in [*made.documents(), *ledger]]
     assert len(set(origins)) == len(origins)

@@ -166,12 +166,9 @@ def prepare_rows(rows: Any, source: SourcePlan, plan: PreparePlan) -> list[Prepa
     for row, clean in zip(open_rows, cleaned, strict=True):
         row.text, row.language, row.leaves = clean.text, clean.language, clean.leaves
         row.notes += clean.notes
-        if row.leaves is not None:
-            row.content = clean.text
-        elif row.mapped and row.mapped.label is not None and row.mapped.label not in plan.labels:
-            row.leaves = Leaves(
-                "head", "label not in the list", f"{row.mapped.label!r} is not one of {list(plan.labels)}"
-            )
+        label = row.mapped.label if row.mapped else None
+        if row.leaves is None and label is not None and label not in plan.labels:
+            row.leaves = Leaves("head", "label not in the list", f"{label!r} is not one of {list(plan.labels)}")
     if plan.benchmarks is not None and not source.earlier:
         _look_for_benchmarks([row for row in open_rows if row.leaves is None], plan.benchmarks)
     return found
@@ -252,5 +249,5 @@ def _record(row: PreparedRow, task: PieceTask, place: int, plan: PreparePlan) ->
         "detail": leaves.detail if leaves else "",
         "score": leaves.score if leaves else None,
         "threshold": leaves.threshold if leaves else None,
-        "content": row.content if leaves else None,
+        "content": (row.content or row.text or "") if leaves else None,
     }
