@@ -24,8 +24,8 @@ from stillhouse.engine import Engine
 from stillhouse.raw.fate import Places, Rows
 from stillhouse.raw.keyed import key_ranges, read_range
 from stillhouse.raw.near import Candidates, candidate_pairs, choose, own_passages, similarities
-from stillhouse.raw.prepare import BAND_ENTRY, NO_LABEL, NearPlan, PieceTask
-from stillhouse.raw.reading import PIECE_ROWS, PLACES_OF_A_FILE
+from stillhouse.raw.prepare import BAND_ENTRY, NO_LABEL, NearPlan, PieceTask, table_at
+from stillhouse.raw.reading import PIECE_ROWS, PLACES_OF_A_FILE, open_arrow
 from stillhouse.workplace import Progress
 
 EXACT = np.dtype([("survivor", "<i8"), ("place", "<i8"), ("label", "<i4")])
@@ -225,7 +225,5 @@ def texts_at(places: npt.NDArray[np.int64], rows: Path, piece_rows: int) -> list
     texts: list[str] = []
     for start in np.unique(starts):
         wanted = places[starts == start] - start
-        with pa.memory_map(str(rows / f"{int(start):016x}.arrow")) as source, pa.ipc.open_file(source) as reader:
-            column = reader.read_all().column("text")
-            texts += column.take(pa.array(wanted)).to_pylist()
+        texts += open_arrow(table_at(rows, int(start))).column("text").take(pa.array(wanted)).to_pylist()
     return texts

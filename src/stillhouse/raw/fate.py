@@ -24,6 +24,7 @@ from stillhouse.cuts import SCHEMA as CUT_SCHEMA
 from stillhouse.cuts import CutKind
 from stillhouse.documents import GROUP_PREFIX
 from stillhouse.raw.prepare import NO_LABEL
+from stillhouse.raw.reading import open_arrow
 
 Places = npt.NDArray[np.int64]
 CHUNK = 50_000
@@ -52,17 +53,13 @@ class Rows:
         before = pc.is_valid(reasons).to_numpy()
         self._cut_before: npt.NDArray[np.bool_] = before & ~self.earlier
         self._left: npt.NDArray[np.bool_] = before | self.earlier
-        if before.any():
-            named = pa.table({"cut": kinds, "reason": reasons}).filter(pa.array(self._cut_before))
-            self._early = Counter(zip(named.column("cut").to_pylist(), named.column("reason").to_pylist(), strict=True))
-        else:
-            self._early = Counter()
+        mine = pa.array(self._cut_before)
+        self._early = Counter(zip(kinds.filter(mine).to_pylist(), reasons.filter(mine).to_pylist(), strict=True))
 
     @classmethod
     def open(cls, tables: Sequence[Path], *, labels: Sequence[str], groups: Sequence[str]) -> Rows:
         """Memory-map the tables of all pieces, given in the order of their places."""
-        parts = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in tables]
-        return cls(parts, labels, groups)
+        return cls([open_arrow(path) for path in tables], labels, groups)
 
     @property
     def staying(self) -> Places:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stillhouse.raw.decontaminate import Index, count_documents, scan, verdict
+from stillhouse.raw.reading import open_arrow
 
 COMMON = 8  # rows; what more of them hold is no one's text
 
@@ -68,6 +69,5 @@ def find_leaks(task: LeakTask, *, index: Index) -> list[Leak]:
 
 
 def _texts(task: LeakTask) -> list[str]:
-    with pa.memory_map(str(task.table)) as source, pa.ipc.open_file(source) as reader:
-        texts: list[str] = reader.read_all().column("text").take(pa.array(task.rows)).to_pylist()
+    texts: list[str] = open_arrow(task.table).column("text").take(pa.array(task.rows)).to_pylist()
     return texts

@@ -27,7 +27,7 @@ from stillhouse.raw.keyed import write_entries
 from stillhouse.raw.lines import Row, Unreadable
 from stillhouse.raw.mapping import Mapped, Mapping, Refused, SourcePlan
 from stillhouse.raw.near import band_keys
-from stillhouse.raw.reading import PIECE_ROWS, read_piece
+from stillhouse.raw.reading import PIECE_ROWS, open_arrow, read_piece, write_arrow
 from stillhouse.store import reached
 
 COPY_ENTRY = np.dtype([("key", "<u8"), ("rest", "<u8"), ("place", "<i8"), ("label", "<i4")])
@@ -78,7 +78,7 @@ class PieceTask:
     @property
     def table(self) -> Path:
         """Where the table of its rows lies."""
-        return self.folder / "rows" / f"{self.name}.arrow"
+        return table_at(self.folder / "rows", self.place)
 
     @property
     def copies(self) -> Path:
@@ -89,6 +89,11 @@ class PieceTask:
     def bands(self) -> Path:
         """Where the band keys of its texts lie."""
         return self.folder / "bands" / f"{self.name}.npy"
+
+
+def table_at(folder: Path, place: int) -> Path:
+    """The table, among those of ``folder``, whose first row has this place."""
+    return folder / f"{place:016x}.arrow"
 
 
 @dataclass
@@ -134,8 +139,7 @@ def table_schema(groups: Sequence[str]) -> pa.Schema:
 def prepare_piece(task: PieceTask, *, plan: PreparePlan) -> int:
     """Prepare one piece, unless that was done before; the number of its rows. The table is written last."""
     if task.table.exists():
-        with pa.memory_map(str(task.table)) as source, pa.ipc.open_file(source) as reader:
-            return int(reader.read_all().num_rows)
+        return int(open_arrow(task.table).num_rows)
     rows = prepare_rows(read_piece(task.piece), task.source, plan)
     for folder in (task.table.parent, task.copies.parent, task.bands.parent):
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,10 +153,7 @@ def prepare_piece(task: PieceTask, *, plan: PreparePlan) -> int:
         [_record(row, task, task.place + number, plan) for number, row in enumerate(rows)],
         schema=table_schema(plan.groups),
     )
-    draft = task.table.with_suffix(".part")
-    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    draft.replace(task.table)
+    write_arrow(task.table, table)
     reached("piece-prepared")
     return len(rows)
 

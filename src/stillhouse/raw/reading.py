@@ -19,7 +19,6 @@ from typing import cast
 
 import pyarrow as pa
 
-from stillhouse.errors import StillhouseError
 from stillhouse.raw.lines import Row, Unreadable
 from stillhouse.raw.mapping import Mapping, SourcePlan
 from stillhouse.raw.sources import Format, read_file_rows
@@ -109,8 +108,7 @@ def read_file(task: ReadTask) -> FileRead:
 
 def read_piece(path: Path) -> Iterator[Row | Unreadable]:
     """The rows of a piece, as :func:`stillhouse.raw.sources.read` gave them."""
-    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-        columns = reader.read_all().to_pydict()
+    columns = open_arrow(path).to_pydict()
     for origin, values, fault, raw in zip(*(columns[name] for name in _SCHEMA.names), strict=True):
         yield Unreadable(origin, fault, raw) if values is None else Row(origin, json.loads(values))
 
@@ -129,8 +127,17 @@ def _write(path: Path, rows: list[Row | Unreadable]) -> None:
         },
         schema=_SCHEMA,
     )
-    try:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-            writer.write_table(table)
-    except pa.ArrowException as error:
-        raise StillhouseError(f"a piece cannot be written: {error}", where=str(path), fix="free some space") from error
+    write_arrow(path, table)
+
+
+def open_arrow(path: Path) -> pa.Table:
+    """A table that :func:`write_arrow` wrote, memory-mapped: only what is looked at is read."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write a table under a temporary name first, so that under its own name it is whole."""
+    draft = path.with_suffix(".part")
+    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    draft.replace(path)
