@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.addresses import Files, parse, peek
-from stillhouse.distill.stage import check_student
+from stillhouse.distill.stage_classification import check_student
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.ferment.stage import check_teacher
+from stillhouse.ferment.stage_classification import check_teacher
 from stillhouse.raw.stage import check_sources
 from stillhouse.recipe.fields import STEPS, Step, values
 from stillhouse.recipe.model import Recipe
@@ -27,10 +27,10 @@ from stillhouse.workplace import FOLDERS
 
 MODULES: dict[Step, str] = {
     "raw": "stillhouse.raw.stage",
-    "ferment": "stillhouse.ferment.stage",
-    "distill": "stillhouse.distill.stage",
-    "controls": "stillhouse.distill.controls",
-    "finish": "stillhouse.finish.stage",
+    "ferment": "stillhouse.ferment.stage_classification",
+    "distill": "stillhouse.distill.stage_classification",
+    "controls": "stillhouse.distill.controls_classification",
+    "finish": "stillhouse.finish.stage_classification",
 }
 # which sealed steps each step reads
 _INPUTS: dict[Step, tuple[Step, ...]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.addresses import resolve
-from stillhouse.distill.stage import base_folder
+from stillhouse.distill.stage_classification import base_folder
 from stillhouse.plan import make_plan
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prompt_of, question_of

@@ -26,7 +26,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.execute import fetch, run
 from stillhouse.ferment.asking import Asker
 from stillhouse.ferment.calibration import apply_bias
-from stillhouse.ferment.stage import ask_teacher, bias_for, open_asker
+from stillhouse.ferment.stage_classification import ask_teacher, bias_for, open_asker
 from stillhouse.plan import make_plan
 from stillhouse.raw.sources import Row, read
 from stillhouse.recipe import parse_recipe

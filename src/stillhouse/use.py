@@ -19,7 +19,7 @@ from stillhouse.answers import AnswerStore
 from stillhouse.errors import StillhouseError
 from stillhouse.ferment.asking import Asker
 from stillhouse.ferment.calibration import apply_bias
-from stillhouse.ferment.stage import ask_teacher, open_asker
+from stillhouse.ferment.stage_classification import ask_teacher, open_asker
 from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.raw.sources import Row, read
 from stillhouse.recipe import Recipe, parse_recipe

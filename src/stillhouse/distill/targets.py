@@ -1,8 +1,8 @@
 """What a teacher said about N positions, as tensors that a loss takes: every probability, or a few of them.
 
-    target = Target.of_distributions(distributions, form="sparse", vocabulary=49152)   # replayed from the store
-    target = Target.of_logits(teacher_logits)                                          # live
-    target[10:20].to("cuda")                                                           # some positions, moved
+target = Target.of_distributions(distributions, form="sparse", vocabulary=49152)   # replayed from the store
+target = Target.of_logits(teacher_logits)                                          # live
+target[10:20].to("cuda")                                                           # some positions, moved
 """
 
 from __future__ import annotations

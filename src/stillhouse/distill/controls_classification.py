@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from stillhouse import documents
 from stillhouse.baselines import fit_tfidf
-from stillhouse.distill.stage import base_folder, build_student, train_student
+from stillhouse.distill.stage_classification import base_folder, build_student, train_student
 from stillhouse.errors import StillhouseError
 from stillhouse.recipe.model import Recipe
 from stillhouse.store import reached, scratch_folder
