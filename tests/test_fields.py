@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.plan import make_plan
-from stillhouse.recipe import Recipe, parse_recipe
+from stillhouse.recipe import Classification, parse_recipe
 from stillhouse.recipe.fields import STEPS, leaves
 from tiny_world import World
 
@@ -193,7 +193,7 @@ API_FIELDS = {field for field in TABLE if field.startswith("ferment.teacher.")} 
 
 
 def test_the_table_names_every_field_and_no_other() -> None:
-    assert set(TABLE) == {leaf.path for leaf in leaves(Recipe)}
+    assert set(TABLE) == {leaf.path for leaf in leaves(Classification)}
 
 
 def fingerprints(mapping: dict[str, object], folder: Path) -> dict[str, str]:

@@ -125,8 +125,9 @@ def trial(
     """Label some rows, let the teacher answer just those, and see how good it is and what another prompt would do."""
     from stillhouse import console
     from stillhouse import trial as trials
+    from stillhouse.recipe.classification import as_classification
 
-    loaded = _load(recipe, overrides)
+    loaded = as_classification(_load(recipe, overrides), "a trial")
     with console.progress() as progress:
         if gold is not None:
             labelled = trials.gold_of_file(gold, loaded.labels)

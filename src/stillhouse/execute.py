@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import yaml
 from stillhouse.addresses import resolve
 from stillhouse.errors import StillhouseError
 from stillhouse.ledger import Ledger
-from stillhouse.plan import MODULES, Plan, PlannedStep, addresses_of, make_plan, step_names
+from stillhouse.plan import Plan, PlannedStep, addresses_of, make_plan, stage_module, step_names
 from stillhouse.recipe.fields import Step
 from stillhouse.recipe.model import Recipe
 from stillhouse.rights import as_row
@@ -129,7 +128,7 @@ def _run_step(plan: Plan, step: PlannedStep, ledger: Ledger, progress: Progress)
         base=plan.base,
     )
     try:
-        result = import_module(MODULES[step.name]).run(recipe, places, progress)
+        result = stage_module(recipe.task, step.name).run(recipe, places, progress)
     except StillhouseError as error:
         ledger.append("step-refused", step=step.name, problems=[str(problem) for problem in error.problems])
         raise

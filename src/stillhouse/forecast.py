@@ -14,8 +14,9 @@ from stillhouse.addresses import peek
 from stillhouse.device import Placement, place
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prices_of, prompt_of, question_of
+from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.model import Recipe
-from stillhouse.recipe.teachers import ApiTeacher
+from stillhouse.recipe.teachers import ApiLabeler
 from stillhouse.student import quiet
 from stillhouse.teachers import is_classifier
 from stillhouse.teachers.local import Renderer, common_prefix, load_tokenizer, model_folder
@@ -79,10 +80,12 @@ class ApiForecast:
 def forecast(recipe: Recipe, *, base: Path) -> Forecast | ApiForecast | None:
     """A forecast from up to 200 rows; ``None`` while the teacher or a source has still to be fetched."""
     cache = Path(recipe.paths.cache)
+    if not isinstance(recipe, Classification):
+        return None
     section = recipe.ferment.teacher
     if any(peek(one.data, cache=cache, base=base) is None for one in recipe.raw.sources):
         return None
-    if isinstance(section, ApiTeacher):
+    if isinstance(section, ApiLabeler):
         return _of_endpoint(recipe, section, cache, base)
     files = peek(section.model, cache=cache, base=base)
     if files is None:
@@ -119,7 +122,7 @@ def _documents(recipe: Recipe, rows: int) -> int:
     return min(rows, rows if split.train is None else split.test + split.validation + split.train)
 
 
-def _of_endpoint(recipe: Recipe, section: ApiTeacher, cache: Path, base: Path) -> ApiForecast | None:
+def _of_endpoint(recipe: Classification, section: ApiLabeler, cache: Path, base: Path) -> ApiForecast | None:
     sample, total = sample_rows(recipe, cache=cache, base=base, count=_SAMPLE)
     if not sample:
         return None

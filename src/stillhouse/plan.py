@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.addresses import Files, parse, peek
-from stillhouse.distill.stage_classification import check_student
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.ferment.stage_classification import check_teacher
-from stillhouse.raw.stage import check_sources
+from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.fields import STEPS, Step, values
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import RightsView, view_rights
@@ -25,14 +23,8 @@ from stillhouse.rights import DISCLAIMER, Judgement, Verdict
 from stillhouse.store import Manifest, digest_of, flatten, package_version, read_sealed
 from stillhouse.workplace import FOLDERS
 
-MODULES: dict[Step, str] = {
-    "raw": "stillhouse.raw.stage",
-    "ferment": "stillhouse.ferment.stage_classification",
-    "distill": "stillhouse.distill.stage_classification",
-    "controls": "stillhouse.distill.controls_classification",
-    "finish": "stillhouse.finish.stage_classification",
-}
-# which sealed steps each step reads
+_SUFFIXES = {"text-classification": "classification", "text-generation": "generation"}
+# which sealed steps each step reads; gold labels ask for no teacher, and a student without one starts as the other did
 _INPUTS: dict[Step, tuple[Step, ...]] = {
     "raw": (),
     "ferment": ("raw",),
@@ -40,6 +32,15 @@ _INPUTS: dict[Step, tuple[Step, ...]] = {
     "controls": ("raw",),
     "finish": ("raw", "ferment", "distill", "controls"),
 }
+_INPUTS_OF_CONTROLS: dict[str, tuple[Step, ...]] = {"text-generation": ("raw", "ferment", "distill")}
+
+
+def stage_module(task: str, step: Step) -> Any:
+    """The module whose ``run`` is this step of a task; it also names its version and libraries, and ``check``s."""
+    if step == "raw":
+        return import_module("stillhouse.raw.stage")
+    folder, name = ("distill", "controls") if step == "controls" else (step, "stage")
+    return import_module(f"stillhouse.{folder}.{name}_{_SUFFIXES[task]}")
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
             problems += rights.unmet
         except StillhouseError as error:  # the user's own terms file
             problems += error.problems
-        for look in (check_sources, check_teacher, check_student):
-            problems += look(recipe, cache, base)
+        for name in step_names(recipe):
+            problems += stage_module(recipe.task, name).check(recipe, cache, base)
         problems += _missing_libraries(recipe)
     steps = _steps(recipe, run_folder, files, rights)
     return Plan(recipe, base, run_folder, tuple(steps), rights, tuple(problems))
@@ -113,7 +114,7 @@ def addresses_of(recipe: Recipe) -> dict[str, str]:
 
 def step_names(recipe: Recipe) -> list[Step]:
     """The steps that a recipe has, in order."""
-    return [step for step in STEPS if step != "controls" or recipe.controls is not None]
+    return [step for step in STEPS if step != "controls" or recipe.compares]
 
 
 def _steps(
@@ -122,7 +123,8 @@ def _steps(
     planned: dict[Step, PlannedStep] = {}
     for name in step_names(recipe):
         ingredients = _ingredients(recipe, name, files) | _rights_ingredients(recipe, name, files, rights)
-        upstream = {other: planned[other].fingerprint for other in _INPUTS[name] if other in planned}
+        inputs = _INPUTS_OF_CONTROLS.get(recipe.task, _INPUTS[name]) if name == "controls" else _INPUTS[name]
+        upstream = {other: planned[other].fingerprint for other in inputs if other in planned}
         unknown = [path for path, value in ingredients.items() if value is None and path.endswith("@digest")]
         ingredients |= {f"{other}@fingerprint": value for other, value in upstream.items()}
         fingerprint = None if unknown or None in upstream.values() else digest_of(ingredients)
@@ -137,7 +139,7 @@ def _steps(
 
 def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> dict[str, Any]:
     """Everything that changes the result of ``step``, by name."""
-    module = import_module(MODULES[step])
+    module = stage_module(recipe.task, step)
     found: dict[str, Any] = {"stage": step, "stage version": module.VERSION}
     for library in module.LIBRARIES:
         found[f"{library} version"] = package_version(library)
@@ -218,6 +220,8 @@ def _estimate(recipe: Recipe, step: Step) -> str:
         case "ferment":
             return rows
         case "distill":
+            if not isinstance(recipe, Classification):
+                return "see its progress"
             seconds = (train or documents) * recipe.distill.train.epochs / 80
             return f"about {seconds / 60:.0f}-{2 * seconds / 60 + 1:.0f} min"
         case "controls":

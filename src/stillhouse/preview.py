@@ -15,6 +15,7 @@ from stillhouse.distill.stage_classification import base_folder
 from stillhouse.plan import make_plan
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prompt_of, question_of
+from stillhouse.recipe.classification import Classification, as_classification
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.student import quiet
@@ -45,6 +46,7 @@ class PreviewedRow:
 
 def preview(recipe: Recipe, *, base: Path, rows: int = 3) -> list[PreviewedRow]:
     """Render ``rows`` rows of the sources; loads both tokenizers and no weights. Raises what ``check`` would raise."""
+    recipe = as_classification(recipe, "a preview")
     make_plan(recipe, base=base).raise_problems()
     cache = Path(recipe.paths.cache)
     see = _teacher_view(recipe, cache, base)
@@ -67,7 +69,7 @@ def preview(recipe: Recipe, *, base: Path, rows: int = 3) -> list[PreviewedRow]:
     return found
 
 
-def _teacher_view(recipe: Recipe, cache: Path, base: Path) -> Callable[[str], tuple[str, Ids, dict[str, Ids]]]:
+def _teacher_view(recipe: Classification, cache: Path, base: Path) -> Callable[[str], tuple[str, Ids, dict[str, Ids]]]:
     """How the teacher sees a text: what it is asked, the ids of that, and the ids of each answer."""
     section, prompt = recipe.ferment.teacher, prompt_of(recipe.ferment.prompt, recipe.labels)
     if isinstance(section, ApiTeacher):

@@ -30,7 +30,7 @@ from stillhouse.ferment.stage_classification import ask_teacher, bias_for, open_
 from stillhouse.plan import make_plan
 from stillhouse.raw.sources import Row, read
 from stillhouse.recipe import parse_recipe
-from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.classification import Classification, as_classification
 from stillhouse.statistics import (
     Interval,
     McNemar,
@@ -83,11 +83,11 @@ class Outcome:
 
 
 def hold_trial(
-    recipe: Recipe,
+    recipe: Classification,
     gold: Sequence[Gold],
     *,
     base: Path,
-    variants: Sequence[tuple[str, Recipe]] = (),
+    variants: Sequence[tuple[str, Classification]] = (),
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """Ask about the rows of ``gold`` with the recipe's prompt, then with each variant; the recipe's comes first.
@@ -127,7 +127,7 @@ def hold_trial(
     return outcomes
 
 
-def few_shot_variants(recipe: Recipe) -> list[tuple[str, Recipe]]:
+def few_shot_variants(recipe: Classification) -> list[tuple[str, Classification]]:
     """The recipe with no examples in its prompt, and with half of them, where it has any."""
     examples = [example.model_dump(mode="json") for example in recipe.ferment.prompt.examples]
     counts = sorted({0, len(examples) // 2} - {len(examples)})
@@ -135,7 +135,7 @@ def few_shot_variants(recipe: Recipe) -> list[tuple[str, Recipe]]:
     return [(f"{count} of {len(examples)} examples", changed(recipe, [one])) for count, one in fewer.items()]
 
 
-def changed(recipe: Recipe, overrides: list[str]) -> Recipe:
+def changed(recipe: Classification, overrides: list[str]) -> Classification:
     """The recipe with fields of its prompt or calibration changed; raises :class:`StillhouseError` for any other."""
     for override in overrides:
         if not override.startswith(("ferment.prompt", "ferment.calibration")):
@@ -144,10 +144,13 @@ def changed(recipe: Recipe, overrides: list[str]) -> Recipe:
                 where="--try",
                 fix="change a field below ferment.prompt or ferment.calibration",
             )
-    return parse_recipe(recipe.model_dump(mode="json", exclude_unset=True), overrides)
+    again = parse_recipe(recipe.model_dump(mode="json", exclude_unset=True), overrides)
+    return as_classification(again, "a trial")
 
 
-def documents_for_trial(recipe: Recipe, *, base: Path, progress: Progress | None = None) -> list[dict[str, Any]]:
+def documents_for_trial(
+    recipe: Classification, *, base: Path, progress: Progress | None = None
+) -> list[dict[str, Any]]:
     """Training documents in the order of their ids, which is no order at all: the test split takes no part in a trial,
     so that no prompt is chosen by it. Runs stage 1 if it has not been run."""
     run(recipe, base=base, progress=progress or silent, until="raw")
@@ -204,7 +207,7 @@ class Notebook:
 
 
 def _ask_all(
-    recipe: Recipe, askers: list[Asker], texts: list[str], store: AnswerStore, progress: Progress
+    recipe: Classification, askers: list[Asker], texts: list[str], store: AnswerStore, progress: Progress
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Probabilities (N, K) before and after calibration, the mean of those teachers that answered; NaN where none."""
     raw: list[npt.NDArray[np.float64]] = []

@@ -22,7 +22,8 @@ from stillhouse.ferment.calibration import apply_bias
 from stillhouse.ferment.stage_classification import ask_teacher, open_asker
 from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.raw.sources import Row, read
-from stillhouse.recipe import Recipe, parse_recipe
+from stillhouse.recipe import Classification, parse_recipe
+from stillhouse.recipe.classification import as_classification
 from stillhouse.signals import ClassProbs
 from stillhouse.store import read_sealed
 from stillhouse.workplace import FOLDERS, Progress, silent
@@ -110,7 +111,7 @@ def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str,
 class Tasting:
     """A finished run's teachers and student, ready to be asked the same thing."""
 
-    recipe: Recipe
+    recipe: Classification
     askers: tuple[Asker, ...]
     signal: ClassProbs
     bottle: Bottle
@@ -125,7 +126,7 @@ class Tasting:
                 where=str(run_folder),
                 fix="run its recipe with `stillhouse run` first",
             )
-        recipe = parse_recipe(yaml.safe_load(lock.read_text("utf-8")), file=str(lock))
+        recipe = as_classification(parse_recipe(yaml.safe_load(lock.read_text("utf-8")), file=str(lock)), "tasting")
         base = Path((run_folder / "recipe.base").read_text("utf-8"))
         cache, answers = Path(recipe.paths.cache), Path(recipe.paths.answers)
         return cls(

@@ -6,6 +6,7 @@ Reads ``1-raw``; writes ``predictions.parquet`` with one row per control and tes
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ import pyarrow.parquet as pq
 from stillhouse import documents
 from stillhouse.baselines import fit_tfidf
 from stillhouse.distill.stage_classification import base_folder, build_student, train_student
-from stillhouse.errors import StillhouseError
-from stillhouse.recipe.model import Recipe
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.recipe.classification import Classification
 from stillhouse.store import reached, scratch_folder
 from stillhouse.student import predict_proba
 from stillhouse.workplace import Places, Progress, StageResult
@@ -28,7 +29,12 @@ _MOST_EPOCHS = 20  # a few labels are seen at most so often, however long the fu
 Predictions = np.ndarray[Any, Any]
 
 
-def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
+def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
+    """Nothing can be said of this step before the work."""
+    return []
+
+
+def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
     """Run the step into ``places.draft``."""
     assert recipe.controls is not None  # noqa: S101 - the plan has no such step otherwise
     number = {label: index for index, label in enumerate(recipe.labels)}
@@ -68,7 +74,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     return StageResult({"rows_in": kept, "kept": kept, "cut": 0, "failed": 0, "controls": list(found)})
 
 
-def _sizes(recipe: Recipe, available: int) -> list[int | None]:
+def _sizes(recipe: Classification, available: int) -> list[int | None]:
     assert recipe.controls is not None  # noqa: S101
     sizes: list[int | None] = [None] if "student-gold" in recipe.controls.kinds else []
     if "gold-curve" in recipe.controls.kinds:
@@ -77,7 +83,7 @@ def _sizes(recipe: Recipe, available: int) -> list[int | None]:
 
 
 def _student_on_gold(
-    recipe: Recipe,
+    recipe: Classification,
     places: Places,
     progress: Progress,
     gold: dict[str, tuple[list[str], Predictions]],

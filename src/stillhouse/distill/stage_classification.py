@@ -18,7 +18,7 @@ from stillhouse.device import place
 from stillhouse.distill.students import check_base, from_config, keep_layers
 from stillhouse.distill.train import Trained, train
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.recipe.model import FromConfig, KeepLayers, Recipe
+from stillhouse.recipe.classification import Classification, FromConfig, KeepLayers
 from stillhouse.signals import ClassProbs
 from stillhouse.store import reached, scratch_folder
 from stillhouse.student import save_student
@@ -28,7 +28,7 @@ VERSION = 1
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
-def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
+def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
     """Run the stage into ``places.draft``."""
     signal = ClassProbs.read(places.sealed("ferment"))
     taught = set(signal.ids)
@@ -79,7 +79,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     return StageResult(summary)
 
 
-def check_student(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
+def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
     """What can be said of the student before any work, if the model that it starts from is already here."""
     student = recipe.distill.student
     try:
@@ -93,7 +93,7 @@ def check_student(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
     return []
 
 
-def base_folder(recipe: Recipe, *, cache: Path, base: Path) -> Path:
+def base_folder(recipe: Classification, *, cache: Path, base: Path) -> Path:
     """The folder of the model that the student starts from, fetched if need be."""
     return _folder_of(resolve(recipe.distill.student.base, cache=cache, base=base))
 
@@ -109,7 +109,7 @@ def _folder_of(files: Files) -> Path:
     return config.parent
 
 
-def build_student(recipe: Recipe, base: Path, seed: int) -> tuple[Any, Any]:
+def build_student(recipe: Classification, base: Path, seed: int) -> tuple[Any, Any]:
     """An untrained student and its tokenizer, as the recipe's section says."""
     student = recipe.distill.student
     match student:
@@ -128,7 +128,7 @@ def build_student(recipe: Recipe, base: Path, seed: int) -> tuple[Any, Any]:
 
 
 def train_student(
-    recipe: Recipe,
+    recipe: Classification,
     model: Any,
     tokenizer: Any,
     *,

@@ -27,9 +27,9 @@ from stillhouse.ferment.asking import Asker, LocalAsker
 from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured
 from stillhouse.recipe.bind import calls_of, endpoint_of, load_teacher, new_client, prompt_of
-from stillhouse.recipe.model import Calibration, Recipe
+from stillhouse.recipe.classification import Calibration, Classification
 from stillhouse.recipe.rights import teacher_address
-from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
+from stillhouse.recipe.teachers import ApiLabeler, LocalTeacher
 from stillhouse.signals import ClassProbs
 from stillhouse.store import digest_of, reached
 from stillhouse.teachers import check_files
@@ -41,7 +41,7 @@ VERSION = 3
 LIBRARIES = ("torch", "transformers", "numpy", "pyarrow")
 
 
-def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
+def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
     """Run the stage into ``places.draft``."""
     tables = [(split, documents.read(places.sealed("raw"), split)) for split in documents.SPLITS]
     ids = [identifier for _, table in tables for identifier in table["id"].to_pylist()]
@@ -82,7 +82,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
 class _Voice:
     """What one teacher said: log_probs and calibrated probs (N, K), NaN where it gave no usable answer."""
 
-    section: LocalTeacher | ApiTeacher
+    section: LocalTeacher | ApiLabeler
     identity: dict[str, Any]
     precision: str
     captured: Captured
@@ -116,8 +116,8 @@ class _Voice:
 
 
 def _listen(
-    recipe: Recipe,
-    section: LocalTeacher | ApiTeacher,
+    recipe: Classification,
+    section: LocalTeacher | ApiLabeler,
     asker: Asker,
     texts: list[str],
     unseen: npt.NDArray[np.bool_],
@@ -146,7 +146,7 @@ def _listen(
     return _Voice(section, asker.identity(), asker.precision, captured, bias, probs, facts)
 
 
-def _agree(recipe: Recipe, voices: list[_Voice], ids: list[str]) -> tuple[ClassProbs, list[dict[str, str]]]:
+def _agree(recipe: Classification, voices: list[_Voice], ids: list[str]) -> tuple[ClassProbs, list[dict[str, str]]]:
     """The signal that is taught: the mean of the calibrated probabilities of those who answered. And the failures."""
     if len(voices) == 1:
         signal = _alone(recipe, voices[0], ids, None)
@@ -173,7 +173,7 @@ def _agree(recipe: Recipe, voices: list[_Voice], ids: list[str]) -> tuple[ClassP
     return signal, failures
 
 
-def _alone(recipe: Recipe, voice: _Voice, ids: list[str], name: str | None) -> ClassProbs:
+def _alone(recipe: Classification, voice: _Voice, ids: list[str], name: str | None) -> ClassProbs:
     """One teacher's own signal, under a name of its own where there are several."""
     rows = np.flatnonzero(voice.answered)
     return ClassProbs(
@@ -188,7 +188,7 @@ def _alone(recipe: Recipe, voice: _Voice, ids: list[str], name: str | None) -> C
     )
 
 
-def _header(recipe: Recipe, voices: list[_Voice]) -> dict[str, Any]:
+def _header(recipe: Classification, voices: list[_Voice]) -> dict[str, Any]:
     return {
         "teachers": [voice.header() for voice in voices],
         "prompt": prompt_of(recipe.ferment.prompt, recipe.labels).identity(),
@@ -196,7 +196,7 @@ def _header(recipe: Recipe, voices: list[_Voice]) -> dict[str, Any]:
     }
 
 
-def _refuse_missing(recipe: Recipe, name: str, captured: Captured, asked: int) -> None:
+def _refuse_missing(recipe: Classification, name: str, captured: Captured, asked: int) -> None:
     """Leave the stage open where too many answers may still come: what came is in the answer store."""
     lost = [failure for failure in captured.failures if failure.lost]
     if len(lost) > recipe.ferment.missing * asked:
@@ -211,12 +211,12 @@ def _refuse_missing(recipe: Recipe, name: str, captured: Captured, asked: int) -
         )
 
 
-def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
+def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
     """What can be said of the teacher before any work: of its files, if they are already here, or of its endpoint."""
     problems: list[Problem] = []
     for section in recipe.ferment.teachers:
         try:
-            if isinstance(section, ApiTeacher):
+            if isinstance(section, ApiLabeler):
                 new_client(section, Checks())  # its address, key, budget and prices
             elif (files := peek(section.model, cache=cache, base=base)) is not None:
                 check_files(files)
@@ -226,9 +226,9 @@ def check_teacher(recipe: Recipe, cache: Path, base: Path) -> list[Problem]:
     return problems
 
 
-def open_asker(section: LocalTeacher | ApiTeacher, *, cache: Path, base: Path, answers: Path) -> Asker:
+def open_asker(section: LocalTeacher | ApiLabeler, *, cache: Path, base: Path, answers: Path) -> Asker:
     """A teacher, ready to be asked: loaded, or its endpoint's client set up. answers: the store; batch files lie by."""
-    if isinstance(section, ApiTeacher):
+    if isinstance(section, ApiLabeler):
         return ApiAsker(
             endpoint_of(section),
             partial(new_client, section),
@@ -241,7 +241,7 @@ def open_asker(section: LocalTeacher | ApiTeacher, *, cache: Path, base: Path, a
 
 
 def ask_teacher(
-    recipe: Recipe, asker: Asker, texts: list[str], store: AnswerStore, progress: Progress
+    recipe: Classification, asker: Asker, texts: list[str], store: AnswerStore, progress: Progress
 ) -> tuple[Captured, npt.NDArray[np.float64]]:
     """Answers about N texts, known ones from the store, and those about content-free inputs where they are needed."""
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)

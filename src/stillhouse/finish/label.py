@@ -10,14 +10,14 @@ from typing import Any
 import yaml
 
 from stillhouse.finish.bottle import LABEL_SCHEMA
-from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.rights import RightsView, teacher_address
 from stillhouse.rights import DISCLAIMER, as_row, card_lines
 from stillhouse.store import producer
 
 
 def make_label(
-    recipe: Recipe,
+    recipe: Classification,
     *,
     name: str,
     batch: str,
@@ -60,7 +60,7 @@ def make_label(
     }
 
 
-def rights_of(view: RightsView, recipe: Recipe) -> dict[str, Any]:
+def rights_of(view: RightsView, recipe: Classification) -> dict[str, Any]:
     """The rights as a JSON value: the declared use, every subject with its verdict, and every duty."""
     statement = recipe.rights.statement
     return {

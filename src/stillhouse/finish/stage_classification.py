@@ -12,6 +12,7 @@ from typing import Any
 
 from stillhouse.addresses import resolve
 from stillhouse.device import cpu_threads
+from stillhouse.errors import Problem
 from stillhouse.finish.bottle import LABEL, seal_bottle
 from stillhouse.finish.evaluate import TEACHER, Answers, evaluate, retain, retention_rows
 from stillhouse.finish.export.gate import Exported, export_student
@@ -23,7 +24,7 @@ from stillhouse.finish.rivals import baselines, controls
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.finish.summary import speed_and_size_rows, summarize, warnings
 from stillhouse.recipe.bind import load_teacher, prompt_of
-from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.rights import student_name, view_rights
 from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 from stillhouse.signals import ClassProbs
@@ -36,7 +37,12 @@ LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "nu
 EVALUATION_SCHEMA = 1
 
 
-def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
+def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
+    """Nothing can be said of this step before the work."""
+    return []
+
+
+def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
     """Run the stage into ``places.draft``."""
     signal = ClassProbs.read(places.sealed("ferment"))
     test = HeldOut.read(places.sealed("raw"), signal, labels=recipe.labels)
@@ -98,7 +104,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     )
 
 
-def _export(recipe: Recipe, places: Places, test: HeldOut) -> Exported:
+def _export(recipe: Classification, places: Places, test: HeldOut) -> Exported:
     int8 = recipe.finish.int8
     return export_student(
         places.sealed("distill") / "student",
@@ -111,14 +117,16 @@ def _export(recipe: Recipe, places: Places, test: HeldOut) -> Exported:
     )
 
 
-def _controls(recipe: Recipe, places: Places, test: HeldOut) -> tuple[dict[str, Answers], dict[str, int]]:
+def _controls(recipe: Classification, places: Places, test: HeldOut) -> tuple[dict[str, Answers], dict[str, int]]:
     """Empty when that step did not run."""
     if recipe.controls is None:
         return {}, {}
     return controls(places.sealed("controls"), test.ids, labels=recipe.labels)
 
 
-def _speeds(recipe: Recipe, places: Places, artifact: Path, test: HeldOut, progress: Progress) -> dict[str, Speed]:
+def _speeds(
+    recipe: Classification, places: Places, artifact: Path, test: HeldOut, progress: Progress
+) -> dict[str, Speed]:
     """Speed of the shipped artifact and of the teacher, on test texts, with everything a user would wait for."""
     settings = recipe.finish.speed
     classifier = OnnxClassifier(
@@ -156,7 +164,7 @@ def _speeds(recipe: Recipe, places: Places, artifact: Path, test: HeldOut, progr
     return {"exported": exported, TEACHER: asked}
 
 
-def _teacher_bytes(recipe: Recipe, places: Places) -> int | None:
+def _teacher_bytes(recipe: Classification, places: Places) -> int | None:
     """The size of all teachers' files; that of a model behind an endpoint is not known."""
     total = 0
     for section in recipe.ferment.teachers:
@@ -168,7 +176,7 @@ def _teacher_bytes(recipe: Recipe, places: Places) -> int | None:
 
 
 def _fill_bottle(
-    recipe: Recipe, places: Places, artifact: Path, shipped: str, summary: dict[str, Any], test: HeldOut
+    recipe: Classification, places: Places, artifact: Path, shipped: str, summary: dict[str, Any], test: HeldOut
 ) -> None:
     bottle = places.draft / "bottle"
     shutil.rmtree(bottle, ignore_errors=True)

@@ -35,7 +35,7 @@ from stillhouse.raw.reading import PIECE_ROWS, FileRead, ReadTask, read_file
 from stillhouse.raw.report import report_of
 from stillhouse.raw.sections import (
     benchmarks_of,
-    check_sources,
+    check,
     cleaner_of,
     files_to_read,
     groups_of,
@@ -52,7 +52,7 @@ from stillhouse.store import reached, scratch_folder, write_json
 from stillhouse.workplace import Places as Folders
 from stillhouse.workplace import Progress, StageResult
 
-__all__ = ["LIBRARIES", "VERSION", "check_sources", "run", "sample_rows"]
+__all__ = ["LIBRARIES", "VERSION", "check", "run", "sample_rows"]
 
 VERSION = 3
 LIBRARIES = ("pyarrow", "simpleeval", "ftfy", "phonenumbers", "py3langid")
@@ -62,6 +62,7 @@ STAGE = "1-raw"
 def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
     """Run the stage into ``places.draft``."""
     scratch = scratch_folder(places.draft)
+    labels = recipe.classes or ()
     section = recipe.raw.engine
     ray = isinstance(section, OnRay)
     address = section.address if isinstance(section, OnRay) else None
@@ -71,7 +72,7 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
         near = near_of(recipe)
         plan = PreparePlan(
             cleaner_of(recipe.raw.clean),
-            recipe.labels,
+            labels,
             groups_of(recipe),
             licenses,
             near,
@@ -81,16 +82,16 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
             PieceTask(path, place, one.task.source, scratch, PIECE_ROWS) for one in read for path, place in one.pieces
         ]
         gather(engine, partial(prepare_piece, plan=plan), tasks, "cleaning", progress)
-        rows = Rows.open([task.table for task in tasks], labels=recipe.labels, groups=plan.groups)
+        rows = Rows.open([task.table for task in tasks], labels=labels, groups=plan.groups)
         _refuse_nothing(rows)
         rule = recipe.raw.duplicates.conflicts
         copies = remove_copies(rows, tasks, near, conflicts=rule, scratch=scratch, engine=engine, progress=progress)
         _refuse_nothing(rows)
         division = _divide(recipe, rows, copies, tasks, engine, progress)
     used = [row for name in SPLITS for row in division[name].tolist()]
-    _refuse_one_class(rows, division, recipe.labels)
+    _refuse_one_class(rows, division, labels)
     for name in SPLITS:
-        documents.write(places.draft, name, _documents(rows, division[name], recipe.labels), plan.groups)
+        documents.write(places.draft, name, _documents(rows, division[name], labels), plan.groups)
     cuts.write_tables(places.draft, rows.removed())
     counts = rows.counts()
     balance = Balance(rows.rows_in, len(used), sum(sum(one.values()) for one in counts.values()), 0).check(STAGE)
@@ -100,8 +101,8 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
         counts,
         division,
         copies_found=_as_numbers(copies, division, rows),
-        taken=rows.strata(recipe.labels),
-        labels=recipe.labels,
+        taken=rows.strata(labels),
+        labels=labels,
     )
     write_json(places.draft / "report.json", report)
     reached("documents-written")
@@ -126,7 +127,7 @@ def _divide(
     recipe: Recipe, rows: Rows, copies: Copies, tasks: Sequence[PieceTask], engine: Engine, progress: Progress
 ) -> dict[documents.Split, Places]:
     """Split what stays, and take out of it what holds a held-out text, until nothing does."""
-    plan = recipe.raw.split
+    plan, labels = recipe.raw.split, recipe.classes or ()
     cluster = np.arange(len(rows.places))
     members, roots = components(copies.linked)
     cluster[members] = roots
@@ -134,7 +135,7 @@ def _divide(
     while True:
         staying = rows.staying
         ids = rows.column("id", staying)
-        names = [None if code == NO_LABEL else recipe.labels[code] for code in rows.labels[staying].tolist()]
+        names = [None if code == NO_LABEL else labels[code] for code in rows.labels[staying].tolist()]
         division = split_documents(
             ids,
             names,

@@ -16,8 +16,8 @@ from stillhouse.addresses import resolve
 from stillhouse.device import place
 from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
-from stillhouse.recipe.model import PromptSection
-from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
+from stillhouse.recipe.classification import PromptSection
+from stillhouse.recipe.teachers import ApiLabeler, ApiTeacher, LocalTeacher
 from stillhouse.teachers import ClassifierTeacher, Teacher, is_classifier
 from stillhouse.teachers import LocalTeacher as CausalTeacher
 from stillhouse.teachers.api import ApiClient, Budget, Call, Checks, Endpoint, Key, Limits, Prices, known_prices
@@ -88,7 +88,7 @@ def prices_of(section: ApiTeacher) -> Prices | None:
     return known_prices(section.model, section.provider)
 
 
-def calls_of(section: ApiTeacher, prompt: Prompt, labels: Sequence[str], text: str) -> list[Call]:
+def calls_of(section: ApiLabeler, prompt: Prompt, labels: Sequence[str], text: str) -> list[Call]:
     """What is asked about one text: one call for each sample."""
     words = tuple(prompt.words[label] for label in labels)
     first_token = section.answer == "first-token"

@@ -15,10 +15,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from stillhouse.errors import Problem, StillhouseError
+from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.fields import models_in
+from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.model import Recipe
 
 Path_ = tuple[str | int, ...]
+
+TASKS: dict[str, type[Recipe]] = {"text-classification": Classification, "text-generation": Generation}
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -63,11 +67,20 @@ def parse_recipe(
         )
     for override in overrides:
         data = _override(data, override)
+    task = data.get("task", "text-classification")
+    if not isinstance(task, str) or task not in TASKS:
+        line = (lines or {}).get(("task",))
+        raise StillhouseError(
+            f"there is no task {task!r}",
+            where=f"{file}:{line}  task" if line else f"{file}  task",
+            fix=f"use one of {', '.join(TASKS)}",
+        )
+    kind = TASKS[task]
     try:
-        return Recipe.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         known = lines or {}
-        problems = [_problem(dict(item), file, known) for item in error.errors(include_url=False)]
+        problems = [_problem(dict(item), file, known, kind) for item in error.errors(include_url=False)]
         raise StillhouseError.several(problems) from error
 
 
@@ -124,19 +137,20 @@ def _put(node: Any, keys: Sequence[str], value: object, whole: str) -> Any:
     return {**base, head: _put(base.get(head), rest, value, whole)}
 
 
-def _problem(error: dict[str, Any], file: str, lines: Mapping[Path_, int]) -> Problem:
+def _problem(error: dict[str, Any], file: str, lines: Mapping[Path_, int], kind: type[Recipe]) -> Problem:
     location = tuple(error["loc"])
     path = _without_union_tags(location)
     dotted = ".".join(str(part) for part in path)
     line = next((lines[path[:cut]] for cut in range(len(path), -1, -1) if path[:cut] in lines), None)
     where = f"{file}:{line}" if line else file
     where = f"{where}  {dotted}" if dotted else where
-    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(path[-1]), _siblings(path), n=1, cutoff=0.5)
-        fix = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(_siblings(path))}"
+    fault, message = error["type"], error["msg"].removeprefix("Value error, ")
+    if fault == "extra_forbidden":
+        siblings = _siblings(path, kind)
+        near = difflib.get_close_matches(str(path[-1]), siblings, n=1, cutoff=0.5)
+        fix = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(siblings)}"
         return Problem(f"unknown key `{dotted}`", where, fix)
-    if kind == "missing":
+    if fault == "missing":
         return Problem(f"`{dotted}` is missing", where, f"add `{path[-1]}`")
     given = f" (given: {error['input']!r:.80})" if not isinstance(error["input"], dict) else ""
     return Problem(f"{message}{given}", where, f"change `{dotted}`" if dotted else "change the recipe")
@@ -144,12 +158,12 @@ def _problem(error: dict[str, Any], file: str, lines: Mapping[Path_, int]) -> Pr
 
 def _without_union_tags(location: Path_) -> Path_:
     """Pydantic puts the chosen kind of a union into the path; the user's file has no such key."""
-    tags = {"keep-layers", "from-config", "int", "tuple[int, ...]", "constrained-int"}
+    tags = {"keep-layers", "from-config", "given", "ask", "local", "api", "here", "ray", "int", "constrained-int"}
     return tuple(part for part in location if not (isinstance(part, str) and (part in tags or "[" in part)))
 
 
-def _siblings(path: Path_) -> list[str]:
-    models: list[type[BaseModel]] = [Recipe]
+def _siblings(path: Path_, kind: type[Recipe]) -> list[str]:
+    models: list[type[BaseModel]] = [kind]
     for part in path[:-1]:
         if isinstance(part, int):
             continue

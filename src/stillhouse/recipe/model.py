@@ -1,7 +1,7 @@
-"""The recipe's sections, in the order of the four stages.
+"""What every recipe has, whatever its task: names, rights, paths, and one section for each of the four stages.
 
 Each class is one section of the YAML file; each field says what it does and whether it changes the result. Where a
-section comes in several kinds, ``kind`` chooses.
+section comes in several kinds, ``kind`` chooses. The tasks' own sections are in modules of their names.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from stillhouse.recipe.fields import Section, execution, presentation, result
-from stillhouse.recipe.licensed import Licensed, Name, Seed, Share
+from stillhouse.recipe.licensed import Licensed, Name, Share
 from stillhouse.recipe.raw import Raw
 from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 
@@ -61,58 +61,10 @@ class Paths(Section):
     cache: Annotated[str, execution("Downloaded and converted models and data")] = "cache"
 
 
-class Example(Section):
-    """One example in the prompt."""
-
-    text: Annotated[str, result("The example's text", min_length=1)]
-    label: Annotated[str, result("Its label")]
-
-
-class PromptSection(Section):
-    """How the teacher is asked."""
-
-    instruction: Annotated[str, result("Text before the examples, or the system message of a chat")] = ""
-    question: Annotated[str, result("The question; {text} stands for the document")] = "Text: {text}\nLabel:"
-    answer: Annotated[str, result("What the teacher would say next; {label} stands for the label's word")] = " {label}"
-    separator: Annotated[str, result("Between the turns of a plain prompt")] = "\n\n"
-    words: Annotated[
-        dict[str, str],
-        result("Label to the teacher's word or class for it; empty: the label", default_factory=dict),
-    ]
-    examples: Annotated[tuple[Example, ...], Field(default=(), description="Examples in the prompt")]
-    chat: Annotated[bool, result("Render the turns with the model's own chat template")] = False
-
-    @model_validator(mode="after")
-    def _placeholders(self) -> Self:
-        if "{text}" not in self.question:
-            raise ValueError("`question` must contain {text}")
-        if "{label}" not in self.answer:
-            raise ValueError("`answer` must contain {label}")
-        return self
-
-
-class Calibration(Section):
-    """Corrects the teacher's preference for some label words, without any gold label."""
-
-    kind: Annotated[
-        Literal["none", "uniform", "batch", "matched"],
-        result("uniform: content-free inputs count as undecided; batch: divide by the mean; matched: fit the prior"),
-    ] = "matched"
-    prior: Annotated[
-        dict[str, float] | None, result("Share of each label that `matched` fits; empty: equal shares")
-    ] = None
-
-
-class Ferment(Section):
-    """Stage 2: what the teacher knows."""
+class Fermenting(Section):
+    """Stage 2, as far as it is the same for every task."""
 
     teacher: Annotated[LocalTeacher | ApiTeacher, Field(discriminator="kind", description="The teacher")]
-    others: Annotated[
-        tuple[Annotated[LocalTeacher | ApiTeacher, Field(discriminator="kind")], ...],
-        Field(default=(), description="Further teachers, asked the same; calibrated probabilities are averaged"),
-    ] = ()
-    prompt: Annotated[PromptSection, Field(default_factory=PromptSection, description="The question")]
-    calibration: Annotated[Calibration, Field(default_factory=Calibration, description="Label-free calibration")]
     missing: Annotated[
         Share,
         result("Share of documents that may stay without an answer for want of budget, time or connection"),
@@ -121,142 +73,56 @@ class Ferment(Section):
     @property
     def teachers(self) -> tuple[LocalTeacher | ApiTeacher, ...]:
         """All teachers, the first one first."""
-        return (self.teacher, *self.others)
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [teacher.name for teacher in self.teachers]
-        if len(set(names)) != len(names):
-            raise ValueError("several teachers need a `name` each, and no two the same")
-        return self
+        return (self.teacher,)
 
 
-class KeepLayers(Licensed):
-    """A student made of some layers of a given encoder."""
+class Student(Licensed):
+    """A student, and the model that it is made from."""
 
-    kind: Annotated[Literal["keep-layers"], result("How the student is made")]
-    base: Annotated[str, result("Address of an encoder: a transformers folder", address=True)]
-    keep: Annotated[
-        PositiveInt | tuple[Annotated[int, Field(ge=0)], ...],
-        result("How many layers to keep, or which ones, counted from 0"),
-    ] = 3
+    base: Annotated[str, result("Address of the model that it starts from: a transformers folder", address=True)]
 
-
-class FromConfig(Licensed):
-    """A student with random weights and the tokenizer of a given model."""
-
-    kind: Annotated[Literal["from-config"], result("How the student is made")]
-    base: Annotated[str, result("Address of the model that lends its tokenizer", address=True)]
-    layers: Annotated[PositiveInt, result("Transformer layers")] = 2
-    hidden_size: Annotated[PositiveInt, result("Width of the hidden states")] = 128
-    heads: Annotated[PositiveInt, result("Attention heads; must divide the width")] = 2
-    intermediate_size: Annotated[PositiveInt, result("Width of the feed-forward layers")] = 512
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.hidden_size % self.heads:
-            raise ValueError("`heads` must divide `hidden_size`")
-        return self
+    @property
+    def takes_weights(self) -> bool:
+        """Whether it starts from weights of its base, whose terms then rule it too."""
+        return True
 
 
-class SoftLabelLoss(Section):
-    """KL divergence to the teacher's probabilities, with an optional share of plain cross-entropy."""
+class Distilling(Section):
+    """Stage 3, as far as it is the same for every task."""
 
-    kind: Annotated[Literal["soft-label-kl"], result("Which loss")] = "soft-label-kl"
-    temperature: Annotated[float, result("Softens both sides; the loss is scaled by its square", gt=0, le=20)] = 1.0
-    hard_weight: Annotated[Share, result("Share of cross-entropy on the teacher's most probable label")] = 0.0
+    student: Annotated[Student, Field(description="The student")]
 
 
-class Train(Section):
-    """How the student is trained."""
-
-    epochs: Annotated[float, result("Passes over the training documents", gt=0, le=1000)] = 1.0
-    batch_size: Annotated[PositiveInt, result("Documents per step")] = 32
-    learning_rate: Annotated[float, result("Peak learning rate of AdamW", gt=0, lt=1)] = 1e-4
-    warmup_share: Annotated[Share, result("Share of the steps in which the learning rate rises")] = 0.1
-    weight_decay: Annotated[float, result("AdamW weight decay", ge=0, lt=1)] = 0.01
-    max_length: Annotated[PositiveInt, result("Longer texts are cut off at so many tokens, in the student only")] = 128
-    evaluations: Annotated[PositiveInt, result("How often the validation agreement is measured")] = 4
-    seed: Annotated[Seed, result("Seeds the head, the order of documents and dropout")] = 0
-    device: Annotated[Literal["auto", "cpu", "cuda"], execution("Where it is trained")] = "auto"
-    threads: Annotated[PositiveInt | None, execution("CPU threads; empty: as torch chooses")] = None
-
-
-class Distill(Section):
-    """Stage 3: the student."""
-
-    student: Annotated[KeepLayers | FromConfig, Field(discriminator="kind", description="The student")]
-    loss: Annotated[SoftLabelLoss, Field(default_factory=SoftLabelLoss, description="The loss")]
-    train: Annotated[Train, Field(default_factory=Train, description="Training")]
-
-
-class Controls(Section):
-    """Models trained on gold labels, to see what the teacher's labels are worth. Never shipped."""
-
-    kinds: Annotated[
-        tuple[Literal["tfidf-gold", "student-gold", "gold-curve"], ...],
-        result("Which controls to train", min_length=1),
-    ] = ("tfidf-gold", "student-gold", "gold-curve")
-    gold_curve: Annotated[
-        tuple[PositiveInt, ...],
-        result("Numbers of gold labels at which the same student is trained", min_length=1),
-    ] = (100, 300, 1000, 3000)
-
-
-class Evaluate(Section):
-    """What is claimed, and with what certainty."""
-
-    margin: Annotated[
-        float, result("Student may be so much worse than the teacher: 0.05 is five points", gt=0, lt=1)
-    ] = 0.06
-    resamples: Annotated[PositiveInt, result("Bootstrap resamples for the intervals", ge=200)] = 2000
-    seed: Annotated[Seed, result("Seeds the bootstrap")] = 0
-
-
-class Int8(Section):
-    """The 8-bit artifact and its gate."""
-
-    enabled: Annotated[bool, result("Make an int8 artifact")] = True
-    max_disagreement: Annotated[
-        Share,
-        result("int8 is refused, and fp32 shipped, if its label differs from fp32's more often than this"),
-    ] = 0.02
-
-
-class Speed(Section):
-    """How many texts the speed is measured on."""
-
-    batch_texts: Annotated[PositiveInt, execution("Texts for the batch figure")] = 512
-    single_texts: Annotated[PositiveInt, execution("Texts for the one-at-a-time figure")] = 50
-    teacher_texts: Annotated[PositiveInt, execution("Texts that the teacher is timed on")] = 512
-    threads: Annotated[PositiveInt | None, execution("Threads of the exported artifact; empty: all cores")] = None
-
-
-class Finish(Section):
-    """Stage 4: the bottle."""
+class Finishing(Section):
+    """Stage 4, as far as it is the same for every task."""
 
     name: Annotated[
         Name | None, result("Name of the student, on its label; empty: the recipe's. Some licenses ask for a prefix")
     ] = None
-    evaluate: Annotated[Evaluate, Field(default_factory=Evaluate, description="Evaluation")]
-    int8: Annotated[Int8, Field(default_factory=Int8, description="8-bit export")]
-    speed: Annotated[Speed, Field(default_factory=Speed, description="Speed measurement")]
 
 
 class Recipe(Section):
-    """The whole recipe."""
+    """The whole recipe; each task has a class of its own below this one."""
 
     name: Annotated[Name, execution("Name of the run folder")]
     title: Annotated[str | None, presentation("Shown by the command line instead of the name")] = None
-    task: Annotated[Literal["text-classification"], result("What the student does")] = "text-classification"
-    labels: Annotated[tuple[str, ...], result("The labels, in the order of the student's outputs", min_length=2)]
+    task: Annotated[str, result("What the student does")]
     rights: Annotated[Rights, Field(default_factory=Rights, description="What the student is for")]
     paths: Annotated[Paths, Field(default_factory=Paths, description="Where work is kept")]
     raw: Annotated[Raw, Field(description="Stage 1: raw material")]
-    ferment: Annotated[Ferment, Field(description="Stage 2: the teacher")]
-    distill: Annotated[Distill, Field(description="Stage 3: the student")]
-    controls: Annotated[Controls | None, Field(description="Models for comparison; empty: none")] = None
-    finish: Annotated[Finish, Field(default_factory=Finish, description="Stage 4: the bottle")]
+    ferment: Annotated[Fermenting, Field(description="Stage 2: the teacher")]
+    distill: Annotated[Distilling, Field(description="Stage 3: the student")]
+    finish: Annotated[Finishing, Field(default_factory=Finishing, description="Stage 4: the bottle")]
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The labels among which the student chooses; ``None`` where a gold label is any text."""
+        return None
+
+    @property
+    def compares(self) -> bool:
+        """Whether models are trained for comparison, too."""
+        return False
 
     @model_validator(mode="after")
     def _covers_something(self) -> Self:
@@ -267,25 +133,4 @@ class Recipe(Section):
             raise ValueError(
                 f"rights.statement.covers names {', '.join(strangers)}; there is {', '.join(sorted(known))}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _labels_agree(self) -> Self:
-        known = set(self.labels)
-        if len(known) != len(self.labels):
-            raise ValueError("`labels` must differ from each other")
-        for index, example in enumerate(self.ferment.prompt.examples):
-            if example.label not in known:
-                raise ValueError(
-                    f"ferment.prompt.examples.{index}.label is {example.label!r}, which is not in `labels`"
-                )
-        for path, mapping in (
-            ("ferment.prompt.words", self.ferment.prompt.words),
-            ("ferment.calibration.prior", self.ferment.calibration.prior),
-        ):
-            if mapping and set(mapping) != known:
-                raise ValueError(f"{path} must name each of `labels` exactly once, it has {sorted(mapping)}")
-        prior = self.ferment.calibration.prior
-        if prior and (min(prior.values()) <= 0 or abs(sum(prior.values()) - 1) > 1e-6):
-            raise ValueError("ferment.calibration.prior must be positive shares that sum to 1")
         return self

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from stillhouse.addresses import Files, peek
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.licensed import Licensed
-from stillhouse.recipe.model import KeepLayers, Recipe
+from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.raw import Source
 from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
 from stillhouse.rights import (
@@ -117,7 +117,7 @@ def view_rights(
     teachers = [subject("teacher", one.name, teacher_address(one), one) for one in recipe.ferment.teachers]
     sources = [subject("data", source.name, source.data, source) for source in recipe.raw.sources]
     base_terms: tuple[str, ...] = ()
-    if isinstance(student, KeepLayers):  # another kind takes no weights of its base
+    if student.takes_weights:
         found = [finding for one in bases for finding in judge(one, use, table=table).findings]
         base_terms = tuple(finding.terms for finding in found if not finding.declared)
     judged = [judge(one, use, table=table, base_terms=base_terms) for one in (*teachers, *bases, *sources)]
@@ -213,5 +213,5 @@ def student_name(recipe: Recipe) -> str:
 
 
 _NEED_NO_FILES = ("name-prefix", "non-commercial")  # duties that can be judged of what is not here yet
-STUDENT_KINDS: dict[str, StudentKind] = {"text-classification": "classifier"}
+STUDENT_KINDS: dict[str, StudentKind] = {"text-classification": "classifier", "text-generation": "generative"}
 _TOUCHES: dict[Role, tuple[Touch, ...]] = {"data": ("data",), "teacher": ("logits", "outputs"), "base": ("init",)}

@@ -64,6 +64,14 @@ class ApiTeacher(NamedTeacher):
     ] = None
     key: Annotated[str | None, execution("Environment variable that holds the key; empty: none is sent")] = None
     protocol: Annotated[Literal["chat", "completions"], result("Which of the two calls is used")] = "chat"
+    batches: Annotated[bool, execution("Ask through batch files, cheaper and within a day, where it has them")] = False
+    pace: Annotated[Pace, Field(default_factory=Pace, description="Speed and patience")]
+    spending: Annotated[Spending, Field(default_factory=Spending, description="Budget and prices")]
+
+
+class ApiLabeler(ApiTeacher):
+    """The same, asked for labels."""
+
     answer: Annotated[
         Literal["label", "first-token"],
         result("label: the text names one; first-token: the log-probabilities of the answer's first token"),
@@ -72,9 +80,6 @@ class ApiTeacher(NamedTeacher):
     temperature: Annotated[float, result("Sampling temperature", ge=0, le=2)] = 0.0
     max_tokens: Annotated[PositiveInt, result("Longest answer, reasoning included")] = 64
     structured: Annotated[bool, result("Ask for JSON with the label, where the server can constrain it")] = True
-    batches: Annotated[bool, execution("Ask through batch files, cheaper and within a day, where it has them")] = False
-    pace: Annotated[Pace, Field(default_factory=Pace, description="Speed and patience")]
-    spending: Annotated[Spending, Field(default_factory=Spending, description="Budget and prices")]
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
