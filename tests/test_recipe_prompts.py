@@ -1,4 +1,4 @@
-"""The prompts and problems that the recipes ship: made by their scripts, distinct, short, answered where they can be."""
+"""Prompts and problems that the recipes ship: made by their scripts, distinct, short, answered where they can be."""
 
 from __future__ import annotations
 
