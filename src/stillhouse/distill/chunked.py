@@ -62,7 +62,7 @@ def head_of(model: Any, *, real: int | None = None) -> Head:
             ids = torch.arange(1, 9, device=layer.weight.device).remainder(layer.weight.shape[0]).unsqueeze(0)
             hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
             wanted = model(input_ids=ids, use_cache=False).logits.float()
-            found = _logits(hidden.flatten(0, 1), Head(head.weight, head.bias, scale, cap)).unflatten(0, (1, -1))
+            found = head_logits(hidden.flatten(0, 1), Head(head.weight, head.bias, scale, cap)).unflatten(0, (1, -1))
             off = float((found.float() - wanted).abs().max())
     finally:
         model.train(was_training)
@@ -187,7 +187,7 @@ def _capped(logits: Tensor, bias: Tensor | None, head: Head) -> Tensor:
     return logits if head.cap is None else head.cap * torch.tanh(logits / head.cap)
 
 
-def _logits(hidden: Tensor, head: Head) -> Tensor:
+def head_logits(hidden: Tensor, head: Head) -> Tensor:
     """(N, V) in float32 or wider, without gradient."""
     precision = _precision(hidden)
     products = hidden.to(precision) @ head.weight[: head.real].to(precision).T
@@ -207,7 +207,7 @@ def _least_sure(hidden: Tensor, head: Head, counted: Tensor, share: float, chunk
     hidden, head = hidden.detach(), replace(head, weight=head.weight.detach())
     entropies = torch.full((len(hidden),), -torch.inf, device=hidden.device)
     for places in counted.nonzero().squeeze(1).split(chunk):
-        log_q = _logits(hidden[places], head).log_softmax(-1)
+        log_q = head_logits(hidden[places], head).log_softmax(-1)
         entropies[places] = -(log_q.exp() * log_q).nan_to_num().sum(1).to(entropies)
     kept = max(1, round(share * int(counted.sum()))) if bool(counted.any()) else 0
     chosen = torch.zeros_like(counted)
