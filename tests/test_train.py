@@ -17,6 +17,7 @@ import torch
 import tiny_models
 from stillhouse.distill import checkpoints
 from stillhouse.distill.batches import plan_batches
+from stillhouse.distill.classifier_run import best
 from stillhouse.distill.students import keep_layers
 from stillhouse.distill.train import Trained, train
 from stillhouse.errors import StillhouseError
@@ -110,6 +111,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from stillhouse.distill import checkpoints
+from stillhouse.distill.classifier_run import best
 from test_train import run
 
 def die(*_):
@@ -167,7 +169,7 @@ def test_ties_go_to_the_lower_kl_and_then_to_the_earlier_step() -> None:
         return {"step": step, "agreement": agreement, "validation_kl": kl}
 
     log = [entry(1, 0.8, 0.1), entry(2, 0.9, 0.4), entry(3, 0.9, 0.3), entry(4, 0.9, 0.3)]
-    assert checkpoints.best(log)["step"] == 3
+    assert best(log)["step"] == 3
 
 
 @pytest.mark.parametrize(("rows", "size", "epochs"), [(20, 6, 3), (5, 8, 2), (100, 1, 1)])

@@ -88,8 +88,3 @@ def prune(folder: Path, *, keep: set[int]) -> None:
         if path not in kept:
             (path / MARKER).unlink(missing_ok=True)
             shutil.rmtree(path)
-
-
-def best(log: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the evaluation with the highest agreement; among equals the lowest KL, then the earliest."""
-    return min(log, key=lambda entry: (-entry["agreement"], entry["validation_kl"], entry["step"]))

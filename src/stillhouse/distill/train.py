@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stillhouse.distill.training_run import Progress, Settings, Trained, TrainingRun, no_op
+from stillhouse.distill.classifier_run import ClassifierRun, Settings, Trained
+from stillhouse.distill.training_run import Progress, no_op
 from stillhouse.errors import StillhouseError
 
 __all__ = ["Progress", "Trained", "train"]
@@ -105,13 +106,14 @@ def train(
         }
         for row in range(len(texts))
     ]
-    run = TrainingRun(
+    run = ClassifierRun(
         model, tokenizer, settings, rows, list(validation_texts), held, output, save_checkpoints, progress
     )
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads or before)
-        return run.finish(use_cpu=use_cpu)
+        kept = run.finish(use_cpu=use_cpu)
+        return Trained(run.steps, int(kept["step"]), kept["agreement"], run.log)
     finally:
         torch.set_num_threads(before)
 

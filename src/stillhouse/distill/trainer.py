@@ -24,10 +24,11 @@ from transformers import (
 from stillhouse.distill.losses import cross_entropy, soft_label_kl
 
 if TYPE_CHECKING:
+    from stillhouse.distill.classifier_run import ClassifierRun
     from stillhouse.distill.training_run import TrainingRun
 
 
-def build(run: TrainingRun, *, use_cpu: bool) -> Trainer:
+def build(run: ClassifierRun, *, use_cpu: bool) -> Trainer:
     """Return a trainer for ``run`` that neither prints, nor evaluates, nor saves of its own accord."""
     settings = run.settings
     arguments = TrainingArguments(
@@ -59,7 +60,7 @@ def build(run: TrainingRun, *, use_cpu: bool) -> Trainer:
 class SoftLabelTrainer(Trainer):
     """A trainer with batches laid out by the run and the mean distillation loss of a batch as its loss."""
 
-    def __init__(self, run: TrainingRun, arguments: TrainingArguments) -> None:
+    def __init__(self, run: ClassifierRun, arguments: TrainingArguments) -> None:
         super().__init__(model=run.model, args=arguments, train_dataset=run.rows)
         self.run = run
         self.pad = DataCollatorWithPadding(run.tokenizer)

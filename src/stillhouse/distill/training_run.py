@@ -1,7 +1,7 @@
 """One training run: its log, its best weights so far, its guards, and how it goes on after a kill.
 
-:func:`stillhouse.distill.train.train` makes one and asks it to finish; the trainer reports each batch and
-step to it.
+:func:`stillhouse.distill.train.train` makes one for a classifier, :func:`stillhouse.distill.language.train_language`
+one for a language model, and asks it to finish; the trainer reports each batch and step to it.
 """
 
 from __future__ import annotations
@@ -9,23 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from stillhouse.distill import checkpoints
-from stillhouse.distill.batches import plan_batches
 from stillhouse.errors import StillhouseError
 from stillhouse.store import write_atomically
-from stillhouse.student import predict_proba, quiet
+from stillhouse.student import quiet
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -33,95 +28,72 @@ Progress = Callable[[int, int, dict[str, float]], None]
 _GRADIENT_STEPS = 5
 
 
-@dataclass(frozen=True)
-class Trained:
-    """How a run went: its steps, the one whose weights were kept, and one entry per evaluation.
+class TrainingRun(ABC):
+    """What every training run has; ``steps`` has to be known before it starts.
 
-    An entry has ``step``, ``epoch``, ``loss`` (mean over the steps since the entry before),
-    ``learning_rate``, ``agreement`` (share of validation texts whose argmax is the teacher's) and
-    ``validation_kl`` (nats per text).
+    evaluations: equal stretches, after each of which the student is measured. Global random states are the trainer's.
     """
-
-    steps: int
-    best_step: int
-    best_agreement: float
-    log: list[dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The numbers of a run; together with data and starting weights they decide every bit of the result."""
-
-    epochs: float
-    batch_size: int
-    learning_rate: float
-    warmup_share: float
-    weight_decay: float
-    temperature: float
-    hard_weight: float
-    max_length: int
-    seed: int
-    evaluations: int
-
-
-class TrainingRun:
-    """One training run: the order of its rows, its log, its best weights, how it goes on after a kill."""
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        settings: Settings,
-        rows: list[dict[str, Any]],
-        validation_texts: list[str],
-        validation_probs: NDArray[np.float64],
+        model: Any,
+        *,
+        steps: int,
+        evaluations: int,
         output: Path,
         save_checkpoints: bool,
         progress: Progress | None,
     ) -> None:
-        self.model, self.tokenizer, self.settings, self.rows = model, tokenizer, settings, rows
-        self.validation_texts, self.validation_probs = validation_texts, validation_probs
+        self.model, self.steps, self.progress = model, steps, progress
         self.output, self.folder, self.save_checkpoints = output, output / "checkpoints", save_checkpoints
-        self.progress = progress
-        self.batches = plan_batches(
-            [len(row["input_ids"]) for row in rows],
-            settings.batch_size,
-            epochs=settings.epochs,
-            seed=settings.seed,
-        )
-        self.steps = len(self.batches)
-        stretches = min(settings.evaluations, self.steps)
-        self.evaluate_at = {round(self.steps * (index + 1) / stretches) for index in range(stretches)}
+        stretches = min(evaluations, steps)
+        self.evaluate_at = {round(steps * (index + 1) / stretches) for index in range(stretches)}
         self.log: list[dict[str, float]] = []
         self.losses: list[float] = []
         self.largest_gradient = 0.0
         self.best_weights: dict[str, Tensor] = {}
 
-    def finish(self, *, use_cpu: bool) -> Trained:
-        """Train to the end, from the newest whole checkpoint if any; put the best weights in the model."""
+    @abstractmethod
+    def make_trainer(self, *, use_cpu: bool) -> Any:
+        """A trainer that neither prints, nor evaluates, nor saves of its own accord, and reports to this run."""
+
+    @abstractmethod
+    def evaluate(self, step: int, learning_rate: float) -> dict[str, float]:
+        """The entry of the log for ``step``."""
+
+    @abstractmethod
+    def best(self) -> dict[str, float]:
+        """The best entry of the log; among equals the earliest."""
+
+    @abstractmethod
+    def material(self) -> Iterator[bytes]:
+        """All that decides the result beside the starting weights: settings, rows, targets."""
+
+    def finish(self, *, use_cpu: bool) -> dict[str, float]:
+        """Train to the end, from the newest whole checkpoint if any; put the best weights in the model.
+
+        Returns the log's entry about them.
+        """
         self.output.mkdir(parents=True, exist_ok=True)
         self.fingerprint = self._fingerprint() if self.save_checkpoints else ""
         whole = checkpoints.find(self.folder, self.fingerprint) if self.save_checkpoints else []
         newest = whole[-1] if whole else None
         if newest is not None:
             self.log = list(newest.log)
-            wanted = checkpoints.best(self.log)["step"]
+            wanted = self.best()["step"]
             self.best_weights = next(found for found in whole if found.step == wanted).weights()
         if newest is None or newest.step < self.steps:
-            from stillhouse.distill.trainer import build  # heavy, and it needs this module
-
             with quiet():
-                trainer = build(self, use_cpu=use_cpu)
+                trainer = self.make_trainer(use_cpu=use_cpu)
                 trainer.train(resume_from_checkpoint=str(newest.folder) if newest else None)
         self._write_log()
         self.model.load_state_dict(self.best_weights)
         self.model.eval()
-        kept = checkpoints.best(self.log)
-        return Trained(self.steps, int(kept["step"]), kept["agreement"], self.log)
+        return self.best()
 
     def note_loss(self, step: int, loss: float) -> None:
         """Take in the loss of the batch of ``step``; stop where it is not a number."""
-        self._stop_unless_finite("the loss", step, loss)
+        self.stop_unless_finite("the loss", step, loss)
         self.losses.append(loss)
 
     def note_gradient(self, step: int) -> None:
@@ -131,7 +103,7 @@ class TrainingRun:
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 # clipping scales by the norm: one gradient that is not finite leaves none that is
-                self._stop_unless_finite("a gradient", step, size := float(parameter.grad.abs().max()))
+                self.stop_unless_finite("a gradient", step, size := float(parameter.grad.abs().max()))
                 self.largest_gradient = max(self.largest_gradient, size)
         if step == min(_GRADIENT_STEPS, self.steps) and self.largest_gradient == 0:
             raise no_op(f"no gradient reached the student in the first {step} steps")
@@ -141,10 +113,10 @@ class TrainingRun:
         numbers = {"loss": self.losses[-1]}
         due = step in self.evaluate_at
         if due:
-            numbers = self._evaluate(step, learning_rate)
+            numbers = self.evaluate(step, learning_rate)
             self.log.append(numbers)
             self.losses.clear()
-            if checkpoints.best(self.log) is numbers:
+            if self.best() is numbers:
                 self.best_weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
             self._write_log()
         if self.progress is not None:
@@ -154,25 +126,10 @@ class TrainingRun:
     def seal(self, step: int) -> None:
         """Mark the checkpoint just written as whole and delete those of no more use."""
         checkpoints.seal(checkpoints.folder_of(self.folder, step), self.fingerprint, self.log)
-        checkpoints.prune(self.folder, keep={step, int(checkpoints.best(self.log)["step"])})
+        checkpoints.prune(self.folder, keep={step, int(self.best()["step"])})
 
-    def _evaluate(self, step: int, learning_rate: float) -> dict[str, float]:
-        settings = self.settings
-        answers = predict_proba(self.model, self.tokenizer, self.validation_texts, max_length=settings.max_length)
-        self._stop_unless_finite("an answer on the validation texts", step, float(answers.sum()))
-        target = self.validation_probs
-        smallest = np.finfo(np.float32).tiny
-        gap = np.log(np.maximum(target, smallest)) - np.log(np.maximum(answers, smallest))
-        return {
-            "step": step,
-            "epoch": sum(map(len, self.batches[:step])) / len(self.rows),
-            "loss": float(np.mean(self.losses)),
-            "learning_rate": learning_rate,
-            "agreement": float(np.mean(answers.argmax(axis=1) == target.argmax(axis=1))),
-            "validation_kl": float((target * gap).sum(axis=1).mean()),
-        }
-
-    def _stop_unless_finite(self, what: str, step: int, number: float) -> None:
+    def stop_unless_finite(self, what: str, step: int, number: float) -> None:
+        """Raise :class:`StillhouseError` for a number that is none."""
         if not math.isfinite(number):
             raise StillhouseError(
                 f"{what} is {number} at step {step} of {self.steps}",
@@ -185,14 +142,12 @@ class TrainingRun:
         write_atomically(self.output / "training.jsonl", lines.encode("utf-8"))
 
     def _fingerprint(self) -> str:
-        """Return a digest of all that decides the result: settings, token ids, targets, starting weights."""
+        """A digest of all that decides the result: the material and the starting weights."""
         import torch
 
-        digest = hashlib.sha256(json.dumps(asdict(self.settings), sort_keys=True).encode())
-        for row in self.rows:
-            digest.update(np.asarray(row["input_ids"], dtype=np.int64).tobytes())
-            digest.update(row["target_probs"].tobytes() + bytes(str(row["hard_labels"]), "ascii"))
-        digest.update(json.dumps(self.validation_texts).encode() + self.validation_probs.tobytes())
+        digest = hashlib.sha256()
+        for part in self.material():
+            digest.update(part)
         digest.update(self.model.config.to_json_string().encode())
         for name, tensor in self.model.state_dict().items():
             raw = tensor.detach().cpu().flatten().view(torch.uint8)  # numpy knows no bfloat16

@@ -39,7 +39,8 @@ def conversation(
 
     An answer is learned with the end of its turn; ``finished=False`` says that the last one was cut off and has none.
     turns: ``all`` of the assistant's, or the ``last`` only. Where a template writes earlier turns in another way than
-    it asked for them (some leave out old reasoning), those turns are read and not learned. Raises :class:`RowError` where there is nothing to learn, or the template refuses.
+    it asked for them (some leave out old reasoning), those turns are read and not learned. Raises :class:`RowError`
+    where there is nothing to learn, or the template refuses.
     """
     answered = [place for place, turn in enumerate(messages) if turn["role"] == "assistant" and turn["content"]]
     if not answered or answered[-1] != len(messages) - 1:
