@@ -204,7 +204,9 @@ def test_the_recovered_gap_is_one_for_the_teacher_and_zero_for_the_baseline(seed
     counts = random.integers(1, 50, 40).astype(float)
     teacher, baseline = random.normal(1, 0.3, 40) * counts, random.normal(3, 0.3, 40) * counts
     for student, expected in ((teacher, 1.0), (baseline, 0.0), ((teacher + baseline) / 2, 0.5)):
-        gap = recovered_gap(ratio_of(np.stack([teacher, student, baseline], 1), counts), 40, seed=0, resamples=200)
+        gap = recovered_gap(
+            ratio_of(np.stack([teacher, student, baseline], 1), counts), 40, better="lower", seed=0, resamples=200
+        )
         assert gap.value is not None and gap.lower_95 is not None
         for number in (gap.value.value, gap.value.lower, gap.value.upper, gap.lower_95):
             assert number == pytest.approx(expected)
@@ -214,12 +216,15 @@ def test_the_recovered_gap_is_one_for_the_teacher_and_zero_for_the_baseline(seed
 def test_a_gap_that_may_be_none_is_not_certified() -> None:
     random = np.random.default_rng(0)
     columns = random.normal(size=(200, 3))
-    gap = recovered_gap(mean_of(columns), 200, seed=0)
-    assert gap.value is None and "not clearly apart" in str(gap.not_certified)
-    few = recovered_gap(mean_of(np.tile([3.0, 2.0, 1.0], (9, 1))), 9, seed=0)
+    gap = recovered_gap(mean_of(columns), 200, better="higher", seed=0)
+    assert gap.value is None and "not clearly better" in str(gap.not_certified)
+    behind = np.tile([1.0, 2.0, 3.0], (40, 1)) + random.normal(0, 0.1, (40, 3))
+    gap = recovered_gap(mean_of(behind), 40, better="higher", seed=0)
+    assert gap.lead.upper < 0 and gap.value is None  # there was nothing to recover
+    few = recovered_gap(mean_of(np.tile([3.0, 2.0, 1.0], (9, 1))), 9, better="higher", seed=0)
     assert few.value is None and "too few" in str(few.not_certified)
     with pytest.raises(StillhouseError, match=r"gives \(2,\) values"):
-        recovered_gap(mean_of(columns[:, :2]), 200, seed=0)
+        recovered_gap(mean_of(columns[:, :2]), 200, better="higher", seed=0)
 
 
 def test_the_interval_of_a_gap_covers_the_truth() -> None:
@@ -227,7 +232,7 @@ def test_the_interval_of_a_gap_covers_the_truth() -> None:
     random, inside = np.random.default_rng(0), 0
     for _ in range(300):
         columns = np.array([1.0, 2.0, 3.5]) + random.normal(0, 1, (80, 1)) + random.normal(0, 0.7, (80, 3))
-        gap = recovered_gap(mean_of(columns), 80, seed=1, resamples=300)
+        gap = recovered_gap(mean_of(columns), 80, better="lower", seed=1, resamples=300)
         assert gap.value is not None
         inside += gap.value.lower <= 0.6 <= gap.value.upper
     assert 0.90 <= inside / 300 <= 0.99

@@ -16,7 +16,9 @@ from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.signals.text import TextAnswer
 from stillhouse.teachers.drawing import Sampling
 from stillhouse.teachers.reasoning import Trace
-from stillhouse.teachers.templates import RowError
+from stillhouse.teachers.templates import Message, RowError
+
+_DEFAULT_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,41 @@ def ask_all(
             report,
         )
     return [prompts[place] for place in kept], said
+
+
+def answer_each(
+    speaker: Speaker, prompts: Sequence[str | Sequence[Message]], *, max_tokens: int | None = None, batch_size: int = 8
+) -> list[Written]:
+    """Answers of one model to conversations, or to plain texts that it goes on from.
+
+    max_tokens: ``None`` for 256, or half of what the model takes where that is less. Raises :class:`StillhouseError`
+    for the first prompt that it cannot take.
+    """
+    asked = [
+        Prompt(str(place), None, one, None) if isinstance(one, str) else Prompt(str(place), tuple(one), "", None)
+        for place, one in enumerate(prompts)
+    ]
+    most = max_tokens or min(_DEFAULT_TOKENS, speaker.context // 2)
+    ids = []
+    for prompt in asked:
+        try:
+            found = speaker.prompt(prompt.messages, prompt.text)
+        except RowError as error:
+            raise _refused(prompt, str(error)) from error
+        if not 0 < len(found) <= speaker.context - most:
+            reason = f"it has {len(found)} tokens; the model takes {speaker.context}, {most} of them for the answer"
+            raise _refused(prompt, reason)
+        ids.append(found)
+    longest = max(map(len, ids), default=0) + most
+    return _answers(speaker, asked, ids, Sampling(max_new_tokens=most), batch_size * longest, None)
+
+
+def _refused(prompt: Prompt, reason: str) -> StillhouseError:
+    return StillhouseError(
+        f"this cannot be asked: {reason}",
+        where=f"the prompt {prompt.words[:60]!r}",
+        fix="shorten it, or lower `max_tokens`",
+    )
 
 
 def _ids(speaker: Speaker, prompt: Prompt) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ def contrast(
     """metric: weights (b, n) -> (b, 3), columns teacher, student, baseline; the teacher's is nan where it has none."""
     teacher, student, other = metric(np.ones((1, n)))[0]
     difference = bootstrap(lambda w: metric(w)[:, 1] - metric(w)[:, 2], n, seed=seed, resamples=resamples)
-    gap = None if np.isnan(teacher) else recovered_gap(metric, n, seed=seed, resamples=resamples)
+    gap = None if np.isnan(teacher) else recovered_gap(metric, n, better=better, seed=seed, resamples=resamples)
     return Contrast(name, slice_name, baseline, float(student), float(other), difference, better, gap)
 
 
