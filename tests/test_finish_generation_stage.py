@@ -367,4 +367,5 @@ def test_what_is_needed_at_the_end_is_checked_at_the_start(house: House, tmp_pat
 
     assert problems() == ""
     assert "no column 'words'" in problems(**{"finish.evaluate.other_text.text": "words"})
+    assert "unexpected keyword" in problems(**{"ferment.answers.verify_with": {"size": 3}})
     assert "pattern" in problems(**{"ferment.answers.verify": "regex", "ferment.answers.verify_with": {"pattern": "("}})

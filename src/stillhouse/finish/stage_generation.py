@@ -50,7 +50,9 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
     answers, other = _asked(recipe), recipe.finish.evaluate.other_text
     try:
         if answers and answers.verify:
-            by_name(answers.verify, **answers.verify_with)
+            by_name(answers.verify, **answers.verify_with)(
+                "1", "1"
+            )  # an option that there is not shows when it is asked
         if other is not None and (files := peek(other.data, cache=cache, base=base)) is not None:
             read_texts(files, column=other.text, most=other.most)
     except StillhouseError as error:

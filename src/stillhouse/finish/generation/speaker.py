@@ -68,17 +68,8 @@ class Speaker:
         elif self.template is None:
             raise RowError("it has no chat template")
         else:
-            found = conversation(self.template, passage.messages, turns=passage.turns)
-            if not passage.whole:
-                found = self._without_end(found)
+            found = conversation(self.template, passage.messages, turns=passage.turns, finished=passage.whole)
         return shortened(found, min(most, self.context))
-
-    def _without_end(self, sequence: TokenSequence) -> TokenSequence:
-        """Of an answer that was cut off no end is expected."""
-        assert self.template is not None  # noqa: S101 - asked by `sequence` only
-        ending = len(self.tokenizer(self.template.ending, add_special_tokens=False)["input_ids"])
-        most = len(sequence.ids) - ending
-        return shortened(sequence, most)
 
     def learned_bytes(self, sequence: TokenSequence) -> int:
         """Bytes of the text that counts, control tokens aside: what unlike tokenizers have in common."""
