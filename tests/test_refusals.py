@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillhouse.ferment.refusals import find
+from stillhouse.refusals import find
 
 REFUSALS = [
     "I'm sorry, but I can't help with that.",

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stillhouse.distill.choice import best_of, reject
 from stillhouse.errors import StillhouseError
 from stillhouse.ferment.traces import PassRate, judge, pass_rate
-from stillhouse.ferment.verifiers import Verdict, numeric
 from stillhouse.signals.text import Text, TextAnswer
+from stillhouse.verifiers import Verdict, numeric
 
 ANSWERS = st.lists(
     st.builds(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillhouse.errors import StillhouseError
-from stillhouse.ferment.verifiers import Verdict, by_name, exact, from_path, label, numeric, regex
+from stillhouse.verifiers import Verdict, by_name, exact, from_path, label, numeric, regex
 
 UNITS = {"km": 1000, "m": 1, "%": 0.01, "k": 1e-9}
 
@@ -180,7 +180,7 @@ def test_a_function_of_ones_own_is_called_and_its_faults_are_verdicts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_checks.py").write_text(
-        "from stillhouse.ferment.verifiers import Verdict\n"
+        "from stillhouse.verifiers import Verdict\n"
         "def longer(answer, gold): return len(answer) > len(gold)\n"
         "def explains(answer, gold): return Verdict(False, 'since I say so')\n"
         "def fails(answer, gold): raise KeyError('x')\n"

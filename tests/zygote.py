@@ -23,8 +23,8 @@ import transformers.models.bert.modeling_bert
 import transformers.models.llama.modeling_llama  # noqa: F401
 
 from stillhouse import execute, store
-from stillhouse.distill import controls  # noqa: F401
-from stillhouse.finish import stage  # noqa: F401
+from stillhouse.distill import controls_classification  # noqa: F401
+from stillhouse.finish import stage_classification  # noqa: F401
 from stillhouse.recipe import parse_recipe
 
 

@@ -215,12 +215,12 @@ def explain(
 def taste(run_folder: RunArgument) -> None:
     """Type a text and see what teacher and student say about it."""
     from stillhouse import console
-    from stillhouse.use import Tasting
+    from stillhouse.use import taste as open_tasting
 
-    tasting = Tasting.open(run_folder)
+    tasting = open_tasting(run_folder)
     while (text := console.ask("text> ")) is not None:
         if text.strip():
-            console.show_side_by_side(text, tasting.ask(text))
+            console.show_side_by_side(tasting.ask(text))
 
 
 @app.command()
@@ -231,7 +231,7 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="Where to write JSONL; default: standard output.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
 ) -> None:
-    """Label the texts of a file, in batches; a row that cannot be read is reported, not dropped."""
+    """Label or answer the texts of a file, in batches; a row that cannot be read is reported, not dropped."""
     from stillhouse import console
     from stillhouse.use import predict_file
 

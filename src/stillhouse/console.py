@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,7 +26,8 @@ from rich.table import Table
 
 from stillhouse.disk import Holding
 from stillhouse.errors import StillhouseError
-from stillhouse.finish.label import retention_words, size_words, speed_words, use_words
+from stillhouse.finish import label_classification, label_generation
+from stillhouse.finish.label import use_words
 from stillhouse.plan import Plan, PlannedStep
 from stillhouse.recipe.rights import RightsView
 from stillhouse.rights import DISCLAIMER
@@ -35,10 +36,15 @@ from stillhouse.workplace import Progress as Report
 if TYPE_CHECKING:
     from stillhouse.preview import PreviewedRow
     from stillhouse.trial import Notebook, Outcome
+    from stillhouse.use import Said
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 _SECONDS_BETWEEN_LINES = 10.0
+_STRENGTH_ROWS = {
+    "text-classification": label_classification.strength_rows,
+    "text-generation": label_generation.strength_rows,
+}
 
 
 def say(text: str) -> None:
@@ -110,7 +116,6 @@ def announce(step: PlannedStep) -> None:
 
 def show_label(label: dict[str, Any]) -> None:
     """The bottle's label."""
-    strength, kept = label["strength"], label["strength"]["retention"]
     table = Table(
         title=f"{label['name']} — {label['task']}, batch {label['batch'][:12]}",
         title_justify="left",
@@ -119,24 +124,8 @@ def show_label(label: dict[str, Any]) -> None:
     table.add_column("", style="bold")
     table.add_column("", overflow="fold")
     rows = [
-        *((one["name"], f"{one['address']} ({one['precision']})") for one in label["teachers"]),
-        (
-            "accuracy",
-            f"teacher {strength['teacher']['accuracy']:.3f} · student {strength['student']['accuracy']:.3f} · "
-            f"shipped {strength['exported']['accuracy']:.3f} ({label['shipped']['artifact']})",
-        ),
-        ("baselines", " · ".join(f"{name} {value:.3f}" for name, value in strength["baselines"].items())),
-        (
-            "student − teacher",
-            f"{100 * kept['difference']:+.1f} points, lower 95 % bound "
-            f"{100 * kept['difference_lower_95']:+.1f} (n = {kept['n']})",
-        ),
-        ("retention", retention_words(kept)),
-        ("equals gold labels", strength["gold_equivalent"]["reading"]),
-        ("speed", speed_words(strength["speed"])),
-        ("size", size_words(strength["size"])),
-        ("int8 gate", strength["int8"]),
-        ("gold labels in training", str(label["gold_labels_used_in_training"])),
+        *((one["name"], f"{one['address']} ({one.get('precision', 'as stored')})") for one in label["teachers"]),
+        *_STRENGTH_ROWS[label["task"]](label),
     ]
     rows += [
         (f"cut ({kind})", f"{number} × {reason}")
@@ -291,10 +280,14 @@ def show_holdings(found: list[Holding]) -> None:
     out.print(table)
 
 
-def show_side_by_side(text: str, answers: dict[str, tuple[str, float]]) -> None:
-    """What teacher and student say about one text."""
-    for who, (label, share) in answers.items():
-        out.print(f"  {who:8} [bold]{escape(label)}[/] {share:.2f}")
+def show_side_by_side(answers: Mapping[str, Said]) -> None:
+    """What teacher and student say about one text: a label with its probability, or an answer."""
+    for who, said in answers.items():
+        if isinstance(said, str):
+            out.print(f"  [bold]{who}[/]")
+            out.print(escape(said), soft_wrap=True)
+        else:
+            out.print(f"  {who:8} [bold]{escape(said[0])}[/] {said[1]:.2f}")
 
 
 def ask(prompt: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Using what a run made: open a bottle, label a file, taste teacher and student side by side.
+"""Using what a run made: open a bottle, label or answer a file, taste teacher and student side by side.
 
 bottle = open_bottle(Path("runs/quickstart/4-finish/bottle"))
 bottle.predict(["a fine film"])
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import yaml
 
@@ -20,15 +20,27 @@ from stillhouse.errors import StillhouseError
 from stillhouse.ferment.asking import Asker
 from stillhouse.ferment.calibration import apply_bias
 from stillhouse.ferment.stage_classification import ask_teacher, open_asker
-from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.finish.bottle import Bottle, Messages, verify_bottle
 from stillhouse.raw.sources import Row, read
-from stillhouse.recipe import Classification, parse_recipe
+from stillhouse.recipe import Classification, Generation, Recipe, parse_recipe
 from stillhouse.recipe.classification import as_classification
+from stillhouse.recipe.generation import Ask
+from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals import ClassProbs
 from stillhouse.store import read_sealed
 from stillhouse.workplace import FOLDERS, Progress, silent
 
-__all__ = ["Bottle", "Labelled", "Tasting", "open_bottle", "predict_file", "taste", "verify_bottle"]
+__all__ = [
+    "Bottle",
+    "ChatTasting",
+    "Labelled",
+    "Said",
+    "Tasting",
+    "open_bottle",
+    "predict_file",
+    "taste",
+    "verify_bottle",
+]
 
 
 def open_bottle(folder: Path) -> Bottle:
@@ -45,7 +57,7 @@ def open_bottle(folder: Path) -> Bottle:
 
 @dataclass(frozen=True)
 class Labelled:
-    """How many rows of a file were labelled, and how many could not be read."""
+    """How many rows of a file were labelled or answered, and how many could not be read or asked."""
 
     labelled: int
     failed: int
@@ -60,7 +72,7 @@ def predict_file(
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> Labelled:
-    """Label every row of ``file`` and write one JSON object a row to ``output``, in the file's order.
+    """Label every row of ``file``, or answer it, and write one JSON object a row to ``output``, in the file's order.
 
     A row that cannot be read, or has no text, becomes an object with ``error`` in its place.
     """
@@ -68,23 +80,20 @@ def predict_file(
     labelled = failed = 0
     for chunk in _chunks(file, text, batch_size * 32):
         texts = [said for _, said, error in chunk if error is None]
-        answers = iter(opened.predict(texts, batch_size=batch_size))
+        found = iter(opened.records(texts, batch_size=batch_size))
         for origin, said, error in chunk:
-            if error is not None:
-                failed += 1
-                record: dict[str, object] = {"origin": origin, "error": error}
-            else:
-                labelled += 1
-                label, share = next(answers)
-                record = {"origin": origin, "text": said, "label": label, "probability": round(share, 6)}
+            record: dict[str, object] = {"origin": origin, "error": error}
+            if error is None:
+                record = {"origin": origin, "text": said, **next(found)}
+            failed, labelled = failed + ("error" in record), labelled + ("error" not in record)
             output.write(json.dumps(record, ensure_ascii=False) + "\n")
         if progress:
-            progress("labelling", labelled + failed, 0)
+            progress("asking the bottle", labelled + failed, 0)
     return Labelled(labelled, failed)
 
 
-def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str, str | None]]]:
-    chunk: list[tuple[str, str, str | None]] = []
+def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str | Messages, str | None]]]:
+    chunk: list[tuple[str, str | Messages, str | None]] = []
     if not file.exists():
         raise StillhouseError("the file does not exist", where=str(file), fix="check the path")
     for row in read([file], name=file.name, format="auto"):
@@ -97,7 +106,8 @@ def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str,
                 )
             value = row.values[column]
             empty = value is None or not str(value).strip()
-            chunk.append((row.origin, str(value), "no text" if empty else None))
+            said = value if isinstance(value, list) else str(value)  # a conversation stays one
+            chunk.append((row.origin, said, "no text" if empty else None))
         else:
             chunk.append((row.origin, "", row.reason))
         if len(chunk) == size:
@@ -107,9 +117,12 @@ def _chunks(file: Path, column: str, size: int) -> Iterator[list[tuple[str, str,
         yield chunk
 
 
+Said = tuple[str, float] | str  # a label with its probability, or an answer
+
+
 @dataclass(frozen=True)
 class Tasting:
-    """A finished run's teachers and student, ready to be asked the same thing."""
+    """A finished run's teachers and classifier, ready to be asked the same thing."""
 
     recipe: Classification
     askers: tuple[Asker, ...]
@@ -119,15 +132,8 @@ class Tasting:
     @classmethod
     def open(cls, run_folder: Path) -> Tasting:
         """Load both; the recipe is the one that the run keeps. Relative addresses start at the working directory."""
-        lock = run_folder / "recipe.lock.yaml"
-        if not lock.is_file() or read_sealed(run_folder, FOLDERS["finish"], verify=False) is None:
-            raise StillhouseError(
-                "this is no finished run",
-                where=str(run_folder),
-                fix="run its recipe with `stillhouse run` first",
-            )
-        recipe = as_classification(parse_recipe(yaml.safe_load(lock.read_text("utf-8")), file=str(lock)), "tasting")
-        base = Path((run_folder / "recipe.base").read_text("utf-8"))
+        found, base = _recipe_of(run_folder)
+        recipe = as_classification(found, "this tasting")
         cache, answers = Path(recipe.paths.cache), Path(recipe.paths.answers)
         return cls(
             recipe,
@@ -136,7 +142,7 @@ class Tasting:
             open_bottle(run_folder / FOLDERS["finish"] / "bottle"),
         )
 
-    def ask(self, text: str) -> dict[str, tuple[str, float]]:
+    def ask(self, text: str) -> dict[str, Said]:
         """The calibrated answer of the teachers and the answer of the shipped student: label and probability.
 
         What the teachers say is kept in the answer store, like any answer.
@@ -157,6 +163,59 @@ class Tasting:
         return {"teacher": (labels[best], float(probs[best])), "student": self.bottle.predict([text])[0]}
 
 
-def taste(run_folder: Path) -> Tasting:
+@dataclass(frozen=True)
+class ChatTasting:
+    """A finished run's teacher, where it runs here, and its student that writes, ready to be asked the same thing."""
+
+    recipe: Generation
+    teacher: Any
+    bottle: Bottle
+
+    @classmethod
+    def open(cls, run_folder: Path) -> ChatTasting:
+        """Load both. Of a teacher behind an endpoint, each answer of which is paid for, nothing is asked here."""
+        from stillhouse.finish.generation.speaker import Speaker
+        from stillhouse.recipe.bind import load_teacher
+
+        recipe, base = _recipe_of(run_folder)
+        if not isinstance(recipe, Generation):
+            raise StillhouseError("this run made no model that writes", where=str(run_folder), fix="use Tasting.open")
+        section, speaker = recipe.ferment.teacher, None
+        if isinstance(section, LocalTeacher):
+            teacher: Any = load_teacher(section, cache=Path(recipe.paths.cache), base=base)
+            speaker = Speaker.of("teacher", teacher.model, teacher.tokenizer, asked_by_template=True)
+        return cls(recipe, speaker, open_bottle(run_folder / FOLDERS["finish"] / "bottle"))
+
+    def ask(self, text: str) -> dict[str, Said]:
+        """The greedy answers of both; the recipe's system message goes to both."""
+        from stillhouse.finish.bottle_generation import messages_of
+        from stillhouse.finish.generation.answers import answer_each
+
+        answers = self.recipe.ferment.answers
+        system = answers.system if isinstance(answers, Ask) else ""
+        most = self.recipe.finish.evaluate.max_tokens
+        found: dict[str, Said] = {}
+        if self.teacher is not None:
+            chat = messages_of(text, system) if self.teacher.template else text
+            found["teacher"] = answer_each(self.teacher, [chat], max_tokens=most)[0].text
+        found["student"] = self.bottle.answer([text], max_tokens=most, system=system)[0].text
+        return found
+
+
+def _recipe_of(run_folder: Path) -> tuple[Recipe, Path]:
+    """The recipe that a finished run keeps, and the folder that its relative addresses start from."""
+    lock = run_folder / "recipe.lock.yaml"
+    if not lock.is_file() or read_sealed(run_folder, FOLDERS["finish"], verify=False) is None:
+        raise StillhouseError(
+            "this is no finished run",
+            where=str(run_folder),
+            fix="run its recipe with `stillhouse run` first",
+        )
+    recipe = parse_recipe(yaml.safe_load(lock.read_text("utf-8")), file=str(lock))
+    return recipe, Path((run_folder / "recipe.base").read_text("utf-8"))
+
+
+def taste(run_folder: Path) -> Tasting | ChatTasting:
     """Open a finished run's teacher and student; ``.ask(text)`` gives both answers."""
-    return Tasting.open(run_folder)
+    recipe, _ = _recipe_of(run_folder)
+    return ChatTasting.open(run_folder) if isinstance(recipe, Generation) else Tasting.open(run_folder)

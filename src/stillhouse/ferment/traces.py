@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stillhouse.ferment.verifiers import Verdict
 from stillhouse.signals.text import TextAnswer
+from stillhouse.verifiers import Verdict
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 seal_bottle(folder)                       # writes SHA256SUMS last
 problems = verify_bottle(folder)          # [] when all is as it was sealed
 bottle = Bottle.open(folder)
-bottle.predict(["a fine film"])           # [("positive", 0.97)]
+bottle.predict(["a fine film"])           # of a classifier: [("positive", 0.97)]
+bottle.answer(["What is 2 + 3?"])         # of a model that writes: [Answer("It is 5.", "stop")]
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from stillhouse.store import digest_of_file, write_atomically
 CHECKSUMS = "SHA256SUMS"
 LABEL = "label.json"
 LABEL_SCHEMA = 2
+Messages = Sequence[Mapping[str, str]]  # a conversation: role and content of each turn
 _PICKLES = {".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy"}
 
 
@@ -74,38 +76,71 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """text: what was written. finish_reason: ``stop`` where it is whole, ``length`` where it was cut off."""
+
+    text: str
+    finish_reason: str
+
+
+@dataclass(frozen=True)
 class Bottle:
-    """An opened bottle: its label, and the classifier that it ships."""
+    """An opened bottle and its label. What it can be asked depends on its task; the rest is refused in words."""
 
     folder: Path
     label: dict[str, Any]
-    labels: tuple[str, ...]
-    classifier: Any
 
     @classmethod
     def open(cls, folder: Path, *, threads: int | None = None) -> Bottle:
-        """Open the artifact that the label names as shipped, in onnxruntime."""
-        from stillhouse.finish.export.onnx import OnnxClassifier
+        """Open what the label names as shipped; raises :class:`StillhouseError` where the folder is no bottle."""
+        label = read_label(folder)
+        if label.get("task") == "text-generation":
+            from stillhouse.finish.bottle_generation import Writer
 
-        try:
-            label = json.loads((folder / LABEL).read_text("utf-8"))
-            artifact = folder / label["shipped"]["file"]
-            labels = tuple(label["labels"])
-            longest = int(label["shipped"]["max_length"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StillhouseError(
-                "this folder is no bottle: its label.json is missing or unreadable",
-                where=str(folder),
-                fix="give a `4-finish/bottle` folder",
-            ) from error
-        return cls(folder, label, labels, OnnxClassifier(artifact, folder, max_length=longest, threads=threads))
+            return Writer.load(folder, label)
+        from stillhouse.finish.bottle_classification import Classifier
+
+        return Classifier.load(folder, label, threads=threads)
 
     def predict_proba(self, texts: Sequence[str], *, batch_size: int = 32) -> npt.NDArray[np.float32]:
-        """Probabilities (N, K), columns in the order of ``labels``."""
-        return np.asarray(self.classifier.predict_proba(texts, batch_size=batch_size), dtype=np.float32)
+        """Of a classifier: probabilities (N, K), columns in the order of ``labels``."""
+        raise self._cannot("gives no probabilities of labels", "answer")
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[tuple[str, float]]:
-        """The most probable label of each text, and its probability."""
-        probs = self.predict_proba(texts, batch_size=batch_size)
-        best = probs.argmax(axis=1)
-        return [(self.labels[index], float(row[index])) for index, row in zip(best, probs, strict=True)]
+        """Of a classifier: the most probable label of each text, and its probability."""
+        raise self._cannot("gives no labels", "answer")
+
+    def answer(
+        self, prompts: Sequence[str | Messages], *, max_tokens: int | None = None, system: str = "", batch_size: int = 8
+    ) -> list[Answer]:
+        """Of a model that writes: its answer to each question, or to each conversation that ends with one."""
+        raise self._cannot("writes no answers", "predict")
+
+    def records(self, prompts: Sequence[str | Messages], *, batch_size: int = 32) -> list[dict[str, object]]:
+        """What it says about each text, as values for JSON."""
+        raise NotImplementedError
+
+    def _cannot(self, what: str, instead: str) -> StillhouseError:
+        return StillhouseError(
+            f"this bottle {what}: it is for `{self.label.get('task')}`",
+            where=str(self.folder),
+            fix=f"use `.{instead}(…)`",
+        )
+
+
+def read_label(folder: Path) -> dict[str, Any]:
+    """The label of a bottle; raises :class:`StillhouseError` where there is none."""
+    try:
+        label: dict[str, Any] = json.loads((folder / LABEL).read_text("utf-8"))
+        return {**label}
+    except (OSError, ValueError, TypeError) as error:
+        raise no_bottle(folder) from error
+
+
+def no_bottle(folder: Path) -> StillhouseError:
+    """The error for a folder whose label cannot be read."""
+    return StillhouseError(
+        "this folder is no bottle: its label.json is missing or unreadable",
+        where=str(folder),
+        fix="give a `4-finish/bottle` folder",
+    )

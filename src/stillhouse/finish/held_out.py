@@ -53,12 +53,13 @@ class HeldOut:
             texts=[row["text"] for row in rows],
             gold=np.array([labels.index(row["label"]) for row in rows], dtype=np.int64),
             teacher_probs=signal.probabilities_for(ids),
-            slices=_slices(rows),
+            slices=slices_of(rows),
             unanswered=len(table) - len(rows),
         )
 
 
-def _slices(rows: list[dict[str, Any]]) -> dict[str, Bools]:
+def slices_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Bools]:
+    """Masks over documents, one for each value of each group column and, where there are several, for each source."""
     keys = [key for key in rows[0] if key.startswith(documents.GROUP_PREFIX)]
     if len({row["source"] for row in rows}) > 1:
         keys.append("source")

@@ -1,23 +1,41 @@
 """The label: what the bottle says of itself, as ``label.json`` and as a model card.
 
-Every number comes from the evaluation's rows and summary or from the sealed stages; none is computed here.
+Here is what the labels of all tasks share; what a task adds is in a module of its name. Every number comes from the
+evaluation's rows and summary or from the sealed stages; none is computed here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from stillhouse.finish.bottle import LABEL_SCHEMA
-from stillhouse.recipe.classification import Classification
+from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import RightsView, teacher_address
 from stillhouse.rights import DISCLAIMER, as_row, card_lines
 from stillhouse.store import producer
 
 
+@dataclass(frozen=True)
+class CardParts:
+    """What a task's own module writes of the card, in Markdown lines.
+
+    intro: what it is, after "A small". metrics: for the ``model-index``. strength: what was measured. use: a Python
+    snippet that needs no stillhouse. more: sections of its own, before what went in.
+    """
+
+    intro: str
+    metrics: Sequence[Mapping[str, Any]]
+    strength: Sequence[str]
+    use: Sequence[str]
+    more: Sequence[str] = ()
+
+
 def make_label(
-    recipe: Classification,
+    recipe: Recipe,
     *,
     name: str,
     batch: str,
@@ -26,33 +44,31 @@ def make_label(
     rights: dict[str, Any],
     shipped: dict[str, Any],
     warnings: list[str],
+    own: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The label as a JSON value. batch: the run's fingerprint. stages: summaries of the sealed stages. rights: as
-    :func:`rights_of` gives them."""
+    :func:`rights_of` gives them. own: fields of the task."""
     return {
         "schema": LABEL_SCHEMA,
         "producer": producer(),
         "name": name,
         "batch": batch,
         "task": recipe.task,
-        "labels": list(recipe.labels),
+        **own,
         "teachers": [
             {
                 "name": one["name"],
                 "address": teacher_address(section),
-                "precision": one["precision"],
-                "bias": one["bias"],
+                **{key: one[key] for key in ("precision", "bias") if key in one},
             }
             for section, one in zip(recipe.ferment.teachers, stages["ferment"]["teachers"], strict=True)
         ],
         "base": recipe.distill.student.base,
         "sources": [{"name": source.name, "address": source.data} for source in recipe.raw.sources],
-        "gold_labels_used_in_training": stages["distill"]["gold_labels_used"],
         "rows": {
             step: {key: stage[key] for key in ("rows_in", "kept", "cut", "failed")} for step, stage in stages.items()
         },
         "cuts": stages["raw"]["cuts"],
-        "calibration": recipe.ferment.calibration.kind,
         "strength": summary,
         "shipped": shipped,
         "rights": rights,
@@ -60,7 +76,7 @@ def make_label(
     }
 
 
-def rights_of(view: RightsView, recipe: Classification) -> dict[str, Any]:
+def rights_of(view: RightsView, recipe: Recipe) -> dict[str, Any]:
     """The rights as a JSON value: the declared use, every subject with its verdict, and every duty."""
     statement = recipe.rights.statement
     return {
@@ -75,11 +91,9 @@ def rights_of(view: RightsView, recipe: Classification) -> dict[str, Any]:
     }
 
 
-def model_card(label: dict[str, Any]) -> str:
+def model_card(label: dict[str, Any], parts: CardParts) -> str:
     """The label as a Hugging Face model card in Markdown."""
     teachers = " and ".join(f"`{one['address']}`" for one in label["teachers"])
-    strength = label["strength"]
-    kept = strength["retention"]
     front = {
         "pipeline_tag": label["task"],
         "library_name": "transformers",
@@ -91,9 +105,7 @@ def model_card(label: dict[str, Any]) -> str:
                     {
                         "task": {"type": label["task"]},
                         "dataset": {"name": "held-out test documents of this run", "type": "private"},
-                        "metrics": [
-                            {"type": "accuracy", "value": round(strength["exported"]["accuracy"], 4)},
-                        ],
+                        "metrics": [dict(metric) for metric in parts.metrics],
                     }
                 ],
             }
@@ -106,37 +118,26 @@ def model_card(label: dict[str, Any]) -> str:
         "",
         f"# {label['name']}",
         "",
-        f"A small `{label['task']}` model ({', '.join(label['labels'])}), distilled from "
-        f"{teachers} by {label['producer']}, batch `{label['batch'][:12]}`.",
+        f"A small {parts.intro}, distilled from {teachers} by {label['producer']}, batch `{label['batch'][:12]}`.",
         "",
         *card_lines(label["rights"]["duties"]),
+    ]
+    if label["warnings"]:
+        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
+    lines += [
         "",
         "## Strength",
         "",
-        "Measured on held-out documents with gold labels; the shipped artifact is what was measured.",
-        "",
-        "| | accuracy |",
-        "|---|---|",
-        f"| teacher | {strength['teacher']['accuracy']:.3f} |",
-        f"| student, float32 | {strength['student']['accuracy']:.3f} |",
-        f"| **shipped: `{label['shipped']['file']}`** | **{strength['exported']['accuracy']:.3f}** |",
-        "",
-        f"- Student − teacher: {100 * kept['difference']:+.1f} points, one-sided 95 % lower bound "
-        f"{100 * kept['difference_lower_95']:+.1f}, n = {kept['n']}.",
-        f"- Retention: {retention_words(kept)}.",
-        f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
-        f"- Size: {size_words(strength['size'])}.",
-        f"- Gold labels used in training: {label['gold_labels_used_in_training']}.",
+        *parts.strength,
         "",
         "The interval is conditional on this one training run.",
         "",
         "## Use",
         "",
         "```python",
-        "from transformers import pipeline",
-        f'classify = pipeline("{label["task"]}", model="bottle")',
-        'print(classify("your text"))',
+        *parts.use,
         "```",
+        *parts.more,
         "",
         "## What went in",
         "",
@@ -147,45 +148,31 @@ def model_card(label: dict[str, Any]) -> str:
         f"| {step} | {rows['rows_in']} | {rows['kept']} | {rows['cut']} | {rows['failed']} |"
         for step, rows in label["rows"].items()
     ]
-    lines += [
-        "",
-        *_cut_lines(label["cuts"]),
-        "",
+    lines += ["", *_cut_lines(label["cuts"]), "", *_rights_lines(label["rights"])]
+    return "\n".join(lines) + "\n"
+
+
+def _rights_lines(rights: dict[str, Any]) -> list[str]:
+    lines = [
         "## Rights",
         "",
         "| what | from | license | verdict | document |",
         "|---|---|---|---|---|",
-        *(_rights_line(row) for row in label["rights"]["subjects"]),
+        *(_rights_line(row) for row in rights["subjects"]),
         "",
         *(
             f"- Duty for {', '.join(dict.fromkeys(row['subjects']))}: {row['words']} ({row['terms']}, {row['clause']})."
-            for row in label["rights"]["duties"]
+            for row in rights["duties"]
         ),
-        *(f"- Note: {note}." for row in label["rights"]["subjects"] for note in row["warnings"]),
+        *(f"- Note: {note}." for row in rights["subjects"] for note in row["warnings"]),
         "",
         "NOTICE names everything this model was made from; `licenses/` holds the texts that go with it.",
     ]
-    statement = label["rights"]["statement"]
+    statement = rights["statement"]
     if statement:
         backed = f" ({statement['reference']})" if statement["reference"] else ""
         lines += ["", f"Statement by {statement['who']}, {statement['when']}: {statement['why']}{backed}"]
-    lines += ["", f"Declared use: {use_words(label['rights'])}. {label['rights']['disclaimer']}"]
-    if label["warnings"]:
-        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
-    return "\n".join(lines) + "\n"
-
-
-def speed_words(speed: dict[str, Any]) -> str:
-    """The student's speed beside the teacher's, which is not known of a model behind an endpoint."""
-    if speed["teacher_per_s"] is None:
-        return f"{speed['student_per_s']:.0f} texts/s, the teacher's was not measured"
-    return f"{speed['student_per_s']:.0f} texts/s, teacher {speed['teacher_per_s']:.1f} ({speed['ratio']:.0f}×)"
-
-
-def size_words(size: dict[str, Any]) -> str:
-    """The student's size beside the teacher's, as far as that is known."""
-    teacher = "not known" if size["teacher_bytes"] is None else f"{size['teacher_bytes'] / 1e6:.1f} MB"
-    return f"{size['student_bytes'] / 1e6:.1f} MB, teacher {teacher}"
+    return [*lines, "", f"Declared use: {use_words(rights)}. {rights['disclaimer']}"]
 
 
 def use_words(rights: dict[str, Any]) -> str:
@@ -203,13 +190,6 @@ def _rights_line(row: dict[str, Any]) -> str:
         f"| {row['role']} `{row['name']}` | `{row['address']}` | {row['license']} | {row['verdict']}{lifted} | "
         f"{documents or 'none'} |"
     )
-
-
-def retention_words(kept: dict[str, Any]) -> str:
-    """Retention as a ratio, plain and corrected for chance, or why there is none."""
-    if kept["ratio"] is None or kept["chance_corrected"] is None:
-        return str(kept["not_certified"])
-    return f"{kept['ratio']:.3f} of the teacher's accuracy, {kept['chance_corrected']:.3f} corrected for chance"
 
 
 def _cut_lines(cut_counts: dict[str, dict[str, int]]) -> list[str]:

@@ -7,30 +7,28 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stillhouse.addresses import resolve
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem
-from stillhouse.finish.bottle import LABEL, seal_bottle
+from stillhouse.finish.bottling import fill
 from stillhouse.finish.evaluate import TEACHER, Answers, evaluate, retain, retention_rows
 from stillhouse.finish.export.gate import Exported, export_student
 from stillhouse.finish.export.onnx import OnnxClassifier
 from stillhouse.finish.held_out import HeldOut
-from stillhouse.finish.label import make_label, model_card, rights_of
-from stillhouse.finish.obligations import do_duties, refuse_unmet
+from stillhouse.finish.label_classification import card_parts, own_fields
 from stillhouse.finish.rivals import baselines, controls
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.finish.summary import speed_and_size_rows, summarize, warnings
-from stillhouse.recipe.bind import load_teacher, prompt_of
+from stillhouse.recipe.bind import load_teacher, prompt_of, teacher_bytes
 from stillhouse.recipe.classification import Classification
-from stillhouse.recipe.rights import student_name, view_rights
-from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
+from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals import ClassProbs
-from stillhouse.store import digest_of, reached, read_sealed, write_json
+from stillhouse.store import reached, write_json
 from stillhouse.teachers import score_texts
-from stillhouse.workplace import FOLDERS, Places, Progress, StageResult
+from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 2
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
@@ -67,8 +65,8 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     )
     progress("measuring speed", 0, 2)
     speeds = _speeds(recipe, places, files[shipped], test, progress)
-    teacher_bytes = _teacher_bytes(recipe, places)
-    rows += speed_and_size_rows(speeds, files, shipped, teacher_bytes)
+    their_bytes = teacher_bytes(recipe, cache=places.cache, base=places.base)
+    rows += speed_and_size_rows(speeds, files, shipped, their_bytes)
     kept = {
         name: retain(
             test.gold,
@@ -83,7 +81,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     }
     for name, retained in kept.items():
         rows += retention_rows(name, retained)
-    summary = summarize(rows, gold_seen, kept[shipped], shipped, speeds, files, teacher_bytes, exported.gate)
+    summary = summarize(rows, gold_seen, kept[shipped], shipped, speeds, files, their_bytes, exported.gate)
     write_json(
         places.draft / "evaluation.json",
         {"schema": EVALUATION_SCHEMA, "rows": [asdict(row) for row in rows], "summary": summary},
@@ -164,17 +162,6 @@ def _speeds(
     return {"exported": exported, TEACHER: asked}
 
 
-def _teacher_bytes(recipe: Classification, places: Places) -> int | None:
-    """The size of all teachers' files; that of a model behind an endpoint is not known."""
-    total = 0
-    for section in recipe.ferment.teachers:
-        if isinstance(section, ApiTeacher):
-            return None
-        files = resolve(section.model, cache=places.cache, base=places.base)
-        total += sum(path.stat().st_size for path in files.files)
-    return total
-
-
 def _fill_bottle(
     recipe: Classification, places: Places, artifact: Path, shipped: str, summary: dict[str, Any], test: HeldOut
 ) -> None:
@@ -183,26 +170,17 @@ def _fill_bottle(
     shutil.copytree(places.sealed("distill") / "student", bottle)
     (bottle / "onnx").mkdir()
     shutil.copyfile(artifact, bottle / "onnx" / artifact.name)
-    manifests = {step: read_sealed(places.run, FOLDERS[step], verify=False) for step in ("raw", "ferment", "distill")}
-    stages = {step: manifest.summary for step, manifest in manifests.items() if manifest}
-    batch = digest_of([manifest.fingerprint for manifest in manifests.values() if manifest])
-    rights = view_rights(recipe, cache=places.cache, base=places.base, kept=stages["raw"]["licenses"])
-    do_duties(bottle, rights, name=student_name(recipe))
-    label = make_label(
+    fill(
         recipe,
-        name=student_name(recipe),
-        batch=batch,
+        places,
+        bottle,
         summary=summary,
-        stages=stages,
-        rights=rights_of(rights, recipe),
         shipped={
             "artifact": shipped,
             "file": f"onnx/{artifact.name}",
             "max_length": recipe.distill.train.max_length,
         },
         warnings=warnings(summary, unanswered=test.unanswered),
+        own=partial(own_fields, recipe),
+        card=card_parts,
     )
-    write_json(bottle / LABEL, label)
-    (bottle / "README.md").write_text(model_card(label), encoding="utf-8")
-    refuse_unmet(bottle, label)
-    seal_bottle(bottle)

@@ -17,6 +17,7 @@ from stillhouse.device import place
 from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
 from stillhouse.recipe.classification import PromptSection
+from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.teachers import ApiLabeler, ApiTeacher, LocalTeacher
 from stillhouse.teachers import ClassifierTeacher, Teacher, is_classifier
 from stillhouse.teachers import LocalTeacher as CausalTeacher
@@ -44,6 +45,17 @@ def load_teacher(section: LocalTeacher, *, cache: Path, base: Path) -> Teacher:
     if config is not None and is_classifier(config.parent):
         return ClassifierTeacher.load(files, placement)
     return CausalTeacher.load(files, placement, cache=cache)
+
+
+def teacher_bytes(recipe: Recipe, *, cache: Path, base: Path) -> int | None:
+    """The size of all teachers' files; that of a model behind an endpoint is not known."""
+    total = 0
+    for section in recipe.ferment.teachers:
+        if isinstance(section, ApiTeacher):
+            return None
+        files = resolve(section.model, cache=cache, base=base)
+        total += sum(path.stat().st_size for path in files.files)
+    return total
 
 
 def endpoint_of(section: ApiTeacher) -> Endpoint:

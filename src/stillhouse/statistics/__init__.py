@@ -13,6 +13,7 @@ every discordant item was the teacher's; in like simulations the percentile boot
 normal bound 88.0 to 95.1 %. With clusters (10 to 50 of 4 to 20 items) they covered 94.3 to 95.7 %.
 """
 
+from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
 from stillhouse.statistics.non_inferiority import Retention, retention
 from stillhouse.statistics.per_class import (
@@ -24,7 +25,7 @@ from stillhouse.statistics.per_class import (
     recall_per_class,
 )
 from stillhouse.statistics.proportions import Interval, clopper_pearson_lower, clopper_pearson_upper, proportion
-from stillhouse.statistics.resampling import Metric, bootstrap, mean_of, resample
+from stillhouse.statistics.resampling import Metric, bootstrap, mean_of, ratio_of, resample
 from stillhouse.statistics.significance import McNemar, holm, items_needed, mcnemar_exact
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Ints",
     "McNemar",
     "Metric",
+    "RecoveredGap",
     "Retention",
     "bootstrap",
     "bootstrap_macro_f1",
@@ -48,7 +50,9 @@ __all__ = [
     "mcnemar_exact",
     "mean_of",
     "proportion",
+    "ratio_of",
     "recall_per_class",
+    "recovered_gap",
     "resample",
     "retention",
 ]

@@ -70,6 +70,27 @@ def mean_of(values: ArrayLike) -> Metric:
     return metric
 
 
+def ratio_of(sums: ArrayLike, counts: ArrayLike) -> Metric:
+    """The metric that divides sums by counts: a mean over the tokens of items that have unlike many.
+
+    sums: (n,), or (n, k) for k values at once; counts: alike, or (n,) for all k. A draw without any count gives nan.
+    """
+    above, below = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    below = below[:, None] if above.ndim > below.ndim else below
+
+    def metric(weights: Floats) -> Floats:
+        total = weights @ below
+        ratio: Floats = np.divide(
+            weights @ above,
+            total,
+            out=np.full((len(weights), *above.shape[1:]), math.nan),
+            where=np.broadcast_to(total != 0, (len(weights), *above.shape[1:])),
+        )
+        return ratio
+
+    return metric
+
+
 def percentile_interval(value: float, draws: Floats, n: int) -> Interval:
     """The ``value`` with the 2.5 and 97.5 % quantiles of its ``draws`` (B,), nan draws left out; all nan gives nan."""
     known = draws[~np.isnan(draws)]  # a resample without the class, or without a usable teacher, says nothing

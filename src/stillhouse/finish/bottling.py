@@ -1,0 +1,56 @@
+"""Fills a bottle with all that is not the model: what it owes, its label, its card, and the seal, last.
+
+label = fill(recipe, places, bottle, summary=summary, shipped=shipped, warnings=found, own=fields, card=card_parts)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stillhouse.finish.bottle import LABEL, seal_bottle
+from stillhouse.finish.label import CardParts, make_label, model_card, rights_of
+from stillhouse.finish.obligations import do_duties, refuse_unmet
+from stillhouse.recipe.model import Recipe
+from stillhouse.recipe.rights import student_name, view_rights
+from stillhouse.store import digest_of, read_sealed, write_json
+from stillhouse.workplace import FOLDERS, Places
+
+
+def fill(
+    recipe: Recipe,
+    places: Places,
+    bottle: Path,
+    *,
+    summary: dict[str, Any],
+    shipped: dict[str, Any],
+    warnings: list[str],
+    own: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
+    card: Callable[[dict[str, Any]], CardParts],
+) -> dict[str, Any]:
+    """Label and seal the folder ``bottle``, which holds the model; returns the label.
+
+    own: the task's own fields of the label, made of the stages' summaries. card: the task's parts of the card, made of
+    the label. Raises :class:`StillhouseError` where a right is missing, or a duty stays unmet.
+    """
+    manifests = {step: read_sealed(places.run, FOLDERS[step], verify=False) for step in ("raw", "ferment", "distill")}
+    stages = {step: manifest.summary for step, manifest in manifests.items() if manifest}
+    rights = view_rights(recipe, cache=places.cache, base=places.base, kept=stages["raw"]["licenses"])
+    do_duties(bottle, rights, name=student_name(recipe))
+    label = make_label(
+        recipe,
+        name=student_name(recipe),
+        batch=digest_of([manifest.fingerprint for manifest in manifests.values() if manifest]),
+        summary=summary,
+        stages=stages,
+        rights=rights_of(rights, recipe),
+        shipped=shipped,
+        warnings=warnings,
+        own=own(stages),
+    )
+    write_json(bottle / LABEL, label)
+    (bottle / "README.md").write_text(model_card(label, card(label)), encoding="utf-8")
+    refuse_unmet(bottle, label)
+    seal_bottle(bottle)
+    return label

@@ -1,0 +1,131 @@
+"""All models are heard on the same held-out text and prompts; what comes of it are rows, contrasts and samples.
+
+heard = hear(speakers, held={"answers": passages}, prompts=prompts, documents=rows, limits=limits, sure=sure)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from stillhouse.finish.evaluate import TEACHER, Bools, Row
+from stillhouse.finish.generation.answers import Written, ask_all
+from stillhouse.finish.generation.behavior import Habits
+from stillhouse.finish.generation.contrast import STUDENT, Contrast, contrasts
+from stillhouse.finish.generation.held_text import HeldText, read_all
+from stillhouse.finish.generation.passages import Document, Passage, Prompt
+from stillhouse.finish.generation.speaker import Speaker
+from stillhouse.finish.generation.summary import OTHER
+from stillhouse.finish.generation.verified import Checked, check_answers
+from stillhouse.finish.held_out import slices_of
+from stillhouse.signals.text import TextAnswer
+from stillhouse.verifiers import Verifier
+from stillhouse.workplace import Progress, silent
+
+
+@dataclass(frozen=True)
+class Limits:
+    """max_length: tokens of a passage. max_tokens: of an answer. stop: strings that end one."""
+
+    max_length: int
+    max_tokens: int
+    stop: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How the intervals are drawn."""
+
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """samples: every prompt with every model's answer. counts: passages and prompts, and those left out. judged:
+    documents that take part in any figure."""
+
+    rows: list[Row]
+    contrasts: list[Contrast]
+    samples: list[dict[str, Any]]
+    counts: dict[str, int]
+    judged: int
+
+
+def hear(
+    speakers: Mapping[str, Speaker],
+    *,
+    held: Mapping[str, Sequence[Passage]],
+    prompts: Sequence[Prompt],
+    documents: Sequence[Document],
+    limits: Limits,
+    sure: Certainty,
+    stored: Mapping[str, TextAnswer] | None = None,
+    verify: Verifier | None = None,
+    progress: Progress = silent,
+) -> Heard:
+    """held: passages by slice. documents: the test documents, of which groups are taken. stored: answers of a teacher
+    that does not run here, about every prompt. verify: checks answers against the gold, where there is any."""
+    certainty = {"resamples": sure.resamples, "seed": sure.seed}
+    baselines = [name for name in speakers if name not in (TEACHER, STUDENT)]
+    rows: list[Row] = []
+    found: list[Contrast] = []
+    counts = {"test documents": len(documents)}
+    judged: set[str] = set()
+    for name, passages in held.items():
+        text = read_all(
+            speakers, passages, name=name, most=limits.max_length, progress=partial(progress, f"reading {name}")
+        )
+        rows += text.rows(**certainty, slices=_slices(documents, text) if name != OTHER else {})
+        found += contrasts(text, baselines, **certainty)
+        counts |= {name: len(passages), f"passages of {name} left out: some model cannot read them": text.left_out}
+        judged |= set(text.documents) if name != OTHER else set()
+    asked, said = ask_all(speakers, prompts, max_tokens=limits.max_tokens, stop=limits.stop, progress=progress)
+    if stored:
+        said = {TEACHER: [Written.of(stored[prompt.document]) for prompt in asked], **said}
+    for name, written in said.items():
+        rows += Habits.of(written, asked).rows(name, **certainty)
+    checked = check_answers(asked, said, verify) if verify else None
+    if checked is not None:
+        rows += checked.rows()
+        found += checked.contrasts(baselines, **certainty)
+        counts["prompts with a verdict"] = len(checked.places)
+    counts |= {"prompts": len(asked), "prompts left out: some model cannot take them": len(prompts) - len(asked)}
+    rows += [row for one in found for row in one.rows()]
+    judged |= {prompt.document for prompt in asked}
+    return Heard(rows, found, _samples(asked, said, checked), counts, len(judged))
+
+
+def _slices(documents: Sequence[Document], held: HeldText) -> dict[str, Bools]:
+    """One for each group and source, as masks over the documents of ``held``."""
+    by_id = {row["id"]: row for row in documents}
+    return {
+        f"{held.name}, {name}": mask
+        for name, mask in slices_of([by_id[identifier] for identifier in held.documents]).items()
+    }
+
+
+def _samples(
+    prompts: Sequence[Prompt], said: Mapping[str, Sequence[Written]], checked: Checked | None
+) -> list[dict[str, Any]]:
+    """Every prompt with every model's answer, in the order in which they were drawn."""
+    return [
+        {
+            "id": prompt.document,
+            "asked": prompt.words,
+            "messages": prompt.messages,
+            "gold": prompt.gold,
+            "answers": {
+                name: {
+                    "text": written[number].text,
+                    "finish_reason": written[number].finish_reason,
+                    "right": checked.verdicts[name][number].right if checked else None,
+                    "verdict": checked.verdicts[name][number].why if checked else "",
+                }
+                for name, written in said.items()
+            },
+        }
+        for number, prompt in enumerate(prompts)
+    ]

@@ -1,0 +1,92 @@
+"""What the label of a classifier adds: its labels, its accuracy beside the teacher's, its speed and size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stillhouse.finish.label import CardParts
+from stillhouse.recipe.classification import Classification
+
+
+def own_fields(recipe: Classification, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The label's fields that only a classifier has."""
+    return {
+        "labels": list(recipe.labels),
+        "gold_labels_used_in_training": stages["distill"]["gold_labels_used"],
+        "calibration": recipe.ferment.calibration.kind,
+    }
+
+
+def card_parts(label: dict[str, Any]) -> CardParts:
+    """The card's parts that only a classifier has."""
+    strength = label["strength"]
+    kept = strength["retention"]
+    return CardParts(
+        intro=f"`{label['task']}` model ({', '.join(label['labels'])})",
+        metrics=[{"type": "accuracy", "value": round(strength["exported"]["accuracy"], 4)}],
+        strength=[
+            "Measured on held-out documents with gold labels; the shipped artifact is what was measured.",
+            "",
+            "| | accuracy |",
+            "|---|---|",
+            f"| teacher | {strength['teacher']['accuracy']:.3f} |",
+            f"| student, float32 | {strength['student']['accuracy']:.3f} |",
+            f"| **shipped: `{label['shipped']['file']}`** | **{strength['exported']['accuracy']:.3f}** |",
+            "",
+            f"- Student − teacher: {100 * kept['difference']:+.1f} points, one-sided 95 % lower bound "
+            f"{100 * kept['difference_lower_95']:+.1f}, n = {kept['n']}.",
+            f"- Retention: {retention_words(kept)}.",
+            f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
+            f"- Size: {size_words(strength['size'])}.",
+            f"- Gold labels used in training: {label['gold_labels_used_in_training']}.",
+        ],
+        use=[
+            "from transformers import pipeline",
+            f'classify = pipeline("{label["task"]}", model="bottle")',
+            'print(classify("your text"))',
+        ],
+    )
+
+
+def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was measured, as names and words for a terminal."""
+    strength, kept = label["strength"], label["strength"]["retention"]
+    return [
+        (
+            "accuracy",
+            f"teacher {strength['teacher']['accuracy']:.3f} · student {strength['student']['accuracy']:.3f} · "
+            f"shipped {strength['exported']['accuracy']:.3f} ({label['shipped']['artifact']})",
+        ),
+        ("baselines", " · ".join(f"{name} {value:.3f}" for name, value in strength["baselines"].items())),
+        (
+            "student − teacher",
+            f"{100 * kept['difference']:+.1f} points, lower 95 % bound "
+            f"{100 * kept['difference_lower_95']:+.1f} (n = {kept['n']})",
+        ),
+        ("retention", retention_words(kept)),
+        ("equals gold labels", strength["gold_equivalent"]["reading"]),
+        ("speed", speed_words(strength["speed"])),
+        ("size", size_words(strength["size"])),
+        ("int8 gate", strength["int8"]),
+        ("gold labels in training", str(label["gold_labels_used_in_training"])),
+    ]
+
+
+def speed_words(speed: dict[str, Any]) -> str:
+    """The student's speed beside the teacher's, which is not known of a model behind an endpoint."""
+    if speed["teacher_per_s"] is None:
+        return f"{speed['student_per_s']:.0f} texts/s, the teacher's was not measured"
+    return f"{speed['student_per_s']:.0f} texts/s, teacher {speed['teacher_per_s']:.1f} ({speed['ratio']:.0f}×)"
+
+
+def size_words(size: dict[str, Any]) -> str:
+    """The student's size beside the teacher's, as far as that is known."""
+    teacher = "not known" if size["teacher_bytes"] is None else f"{size['teacher_bytes'] / 1e6:.1f} MB"
+    return f"{size['student_bytes'] / 1e6:.1f} MB, teacher {teacher}"
+
+
+def retention_words(kept: dict[str, Any]) -> str:
+    """Retention as a ratio, plain and corrected for chance, or why there is none."""
+    if kept["ratio"] is None or kept["chance_corrected"] is None:
+        return str(kept["not_certified"])
+    return f"{kept['ratio']:.3f} of the teacher's accuracy, {kept['chance_corrected']:.3f} corrected for chance"

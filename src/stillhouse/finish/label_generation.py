@@ -1,0 +1,167 @@
+"""What the label of a model that writes adds: how it writes beside teacher and controls, and answers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stillhouse.finish.label import CardParts
+from stillhouse.recipe.generation import Generation
+
+_ROWS = {  # what a figure is called on the card, and how it is written
+    "kl, answers": ("KL to the teacher, nats a token", "{:.3f}"),
+    "agreement, answers": ("top-1 agreement with the teacher", "{:.3f}"),
+    "perplexity, answers": ("perplexity of the teacher's answers", "{:.2f}"),
+    "kl, given answers": ("KL to the teacher on given answers", "{:.3f}"),
+    "agreement, given answers": ("top-1 agreement on given answers", "{:.3f}"),
+    "perplexity, given answers": ("perplexity of given answers", "{:.2f}"),
+    "perplexity, other text": ("perplexity of text that the teacher did not write", "{:.2f}"),
+    "bits_per_byte, other text": ("the same, in bits a byte", "{:.3f}"),
+    "verified": ("right answers", "{:.3f}"),
+    "repetition": ("repeated 4-grams", "{:.3f}"),
+    "stopped": ("answers that end by themselves", "{:.3f}"),
+    "answer_tokens": ("tokens an answer", "{:.1f}"),
+    "refusals": ("refusals", "{:.3f}"),
+    "empty_answers": ("empty answers", "{:.3f}"),
+}
+_LONGEST = 600  # characters of an answer on the card; label.json and samples.jsonl have all of it
+
+
+def own_fields(recipe: Generation, samples: Sequence[Mapping[str, Any]], stages: dict[str, Any]) -> dict[str, Any]:
+    """The label's fields that only a model that writes has. samples: prompts with all answers, chosen by hash."""
+    return {
+        "loss": recipe.distill.loss.name,
+        "on_policy": recipe.distill.on_policy is not None,
+        "controls": list(recipe.controls),
+        "parameters": stages["distill"].get("parameters"),
+        "samples": [dict(sample) for sample in samples],
+    }
+
+
+def card_parts(label: dict[str, Any]) -> CardParts:
+    """The card's parts that only a model that writes has."""
+    strength = label["strength"]
+    student = strength["artifacts"]["student"]
+    metrics = [
+        {"type": name.replace(", ", " on "), "value": round(figure["value"], 4)}
+        for name, figure in student.items()
+        if name in _ROWS and figure["value"] is not None
+    ]
+    return CardParts(
+        intro=f"`{label['task']}` model",
+        metrics=metrics,
+        strength=[
+            "Measured on held-out documents; what is shipped here, in this precision, is what was measured.",
+            "",
+            *_table(strength["artifacts"]),
+            "",
+            *(f"- {line}" for line in strength["reading"]),
+            *(f"- {line}." for line in _gap_lines(strength["contrasts"])),
+            f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
+            f"- Size: {size_words(strength['size'])}.",
+        ],
+        use=[
+            "from transformers import pipeline",
+            'chat = pipeline("text-generation", model="bottle")',
+            'messages = [{"role": "user", "content": "your question"}]',
+            'print(chat(messages, max_new_tokens=128, do_sample=False)[0]["generated_text"][-1]["content"])',
+        ],
+        more=_sample_lines(label["samples"]),
+    )
+
+
+def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was measured, as names and words for a terminal."""
+    strength = label["strength"]
+    artifacts = strength["artifacts"]
+    rows = []
+    for key, (name, form) in _ROWS.items():
+        found = {who: figures[key]["value"] for who, figures in artifacts.items() if key in figures}
+        if found:
+            rows.append((name, " · ".join(f"{who} {form.format(value)}" for who, value in found.items())))
+    rows += [("distillation", line) for line in strength["reading"]]
+    rows += [("recovered gap", line) for line in _gap_lines(strength["contrasts"])]
+    rows += [("speed", speed_words(strength["speed"])), ("size", size_words(strength["size"]))]
+    return rows
+
+
+def speed_words(speed: Mapping[str, Any]) -> str:
+    """Tokens a second of student and teacher, where the teacher runs here."""
+
+    def words(one: Mapping[str, Any]) -> str:
+        writes = ", ".join(f"{value:.0f} at batch {batch}" for batch, value in one["decode"].items())
+        return f"writes {writes} tokens/s, reads {max(one['prefill'].values()):.0f}"
+
+    student, teacher = speed["student"], speed.get("teacher")
+    if teacher is None:
+        return f"{words(student)}; the teacher's was not measured ({speed['precision']})"
+    ratio = student["decode"]["1"] / teacher["decode"]["1"]
+    return f"{words(student)}; teacher {words(teacher)} ({ratio:.1f}× in writing one answer, both {speed['precision']})"
+
+
+def size_words(size: Mapping[str, Any]) -> str:
+    """Parameters and bytes of student and teacher, as far as they are known."""
+
+    def words(parameters: int | None, weights: int | None) -> str:
+        if parameters is None or weights is None:
+            return "not known"
+        return f"{parameters:,} parameters, {weights / 1e6:.1f} MB"
+
+    teacher = words(size["teacher_parameters"], size["teacher_bytes"])
+    return f"{words(size['student_parameters'], size['student_bytes'])}; teacher {teacher}"
+
+
+def _table(artifacts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    names = list(artifacts)
+    lines = [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for key, (name, form) in _ROWS.items():
+        if any(key in figures for figures in artifacts.values()):
+            cells = [_cell(figures.get(key), form) for figures in artifacts.values()]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(figure: Mapping[str, Any] | None, form: str) -> str:
+    if figure is None or figure["value"] is None:
+        return ""
+    if figure["lower"] is None:
+        return form.format(figure["value"])
+    return f"{form.format(figure['value'])} ({form.format(figure['lower'])}–{form.format(figure['upper'])})"
+
+
+def _gap_lines(contrasts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of held-out answers, and of the likelihood of other text: there its own distance from the teacher says little."""
+    lines = []
+    for one in contrasts:
+        if one["slice"] == "other text" and one["metric"] in ("kl", "agreement"):
+            continue
+        gap = one["recovered_gap"]
+        words = f"{gap['value']:.2f} ({gap['lower']:.2f} to {gap['upper']:.2f})" if gap else str(one["not_certified"])
+        lines.append(f"Of the way from `{one['baseline']}` to the teacher, {one['metric']} on {one['slice']}: {words}")
+    return lines
+
+
+def _sample_lines(samples: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not samples:
+        return []
+    lines = ["", "## Sample answers", "", "The same held-out prompts for both, chosen by hash and not by quality."]
+    for sample in samples:
+        lines += ["", f"**Asked:** {_quoted(sample['asked'])}"]
+        for who in ("teacher", "student"):
+            if who in sample["answers"]:
+                one = sample["answers"][who]
+                lines += ["", f"**{who}** ({one['finish_reason']}):", "", *_block(one["text"])]
+    return lines
+
+
+def _quoted(text: str) -> str:
+    return " ".join(_short(text).replace("`", "'").split())
+
+
+def _block(text: str) -> list[str]:
+    """As a quotation, whatever marks stand in it."""
+    return [f"    {line}" for line in _short(text).splitlines()] or ["    (nothing)"]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

@@ -1,0 +1,218 @@
+"""Stage 4 for ``text-generation``: judges what ships beside teacher and controls, and fills the bottle.
+
+Reads all earlier stages; writes ``evaluation.json``, ``samples.jsonl`` and ``bottle/``. The student that is judged is
+read from the bottle's own files, in the precision in which they ship; controls are rounded alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stillhouse import documents
+from stillhouse.addresses import peek, resolve
+from stillhouse.device import cpu_threads, place
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.finish.bottling import fill
+from stillhouse.finish.evaluate import TEACHER
+from stillhouse.finish.generation.contrast import STUDENT
+from stillhouse.finish.generation.decoding import Speed, measure, parameters, weight_bytes
+from stillhouse.finish.generation.hearing import Certainty, Limits, hear
+from stillhouse.finish.generation.other_text import read_texts
+from stillhouse.finish.generation.passages import Document, Passage, Prompt, answered, choose_prompts, given
+from stillhouse.finish.generation.shipping import ship
+from stillhouse.finish.generation.speaker import Speaker
+from stillhouse.finish.generation.summary import ANSWERS, GIVEN, OTHER, summarize, warnings
+from stillhouse.finish.label_generation import card_parts, own_fields
+from stillhouse.recipe.bind import load_teacher, teacher_bytes
+from stillhouse.recipe.generation import Ask, Generation
+from stillhouse.recipe.teachers import LocalTeacher
+from stillhouse.signals.text import Text, TextAnswer
+from stillhouse.store import reached, write_json
+from stillhouse.teachers.local import model_folder
+from stillhouse.verifiers import by_name
+from stillhouse.workplace import Places, Progress, StageResult
+
+VERSION = 1
+LIBRARIES = ("torch", "transformers", "numpy", "scipy")
+EVALUATION_SCHEMA = 1
+
+
+def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
+    """The verifier, and the text for perplexity where it is already here: both are needed only after the training."""
+    problems: list[Problem] = []
+    answers, other = _asked(recipe), recipe.finish.evaluate.other_text
+    try:
+        if answers and answers.verify:
+            by_name(answers.verify, **answers.verify_with)(
+                "1", "1"
+            )  # an option that there is not shows when it is asked
+        if other is not None and (files := peek(other.data, cache=cache, base=base)) is not None:
+            read_texts(files, column=other.text, most=other.most)
+    except StillhouseError as error:
+        problems += error.problems
+    except TypeError as error:
+        problems.append(Problem(str(error), "ferment.answers.verify_with", "see `docs/recipe.md` for its options"))
+    return problems
+
+
+def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
+    """Run the stage into ``places.draft``."""
+    rows_in = documents.read(places.sealed("raw"), "test").to_pylist()
+    bottle = places.draft / "bottle"
+    ship(places.sealed("distill") / "student", bottle, precision=recipe.finish.precision)
+    speakers = _speakers(recipe, places, bottle)
+    stored, settings, answers = _stored(recipe, places), recipe.finish.evaluate, _asked(recipe)
+    with cpu_threads(recipe.distill.train.threads):
+        heard = hear(
+            speakers,
+            held=_passages(recipe, places, speakers, rows_in, stored),
+            prompts=_prompts(recipe, speakers, rows_in, stored),
+            documents=rows_in,
+            limits=Limits(recipe.distill.train.max_length, settings.max_tokens, answers.stop if answers else ()),
+            sure=Certainty(settings.resamples, settings.seed),
+            stored=stored if TEACHER not in speakers else None,
+            verify=by_name(answers.verify, **answers.verify_with) if answers and answers.verify else None,
+            progress=progress,
+        )
+    size = {
+        "student_parameters": parameters(speakers[STUDENT].model),
+        "teacher_parameters": parameters(speakers[TEACHER].model) if TEACHER in speakers else None,
+        "student_bytes": weight_bytes(bottle),
+        "teacher_bytes": teacher_bytes(recipe, cache=places.cache, base=places.base),
+    }
+    device = str(speakers[STUDENT].model.device)
+    del speakers  # the teacher is loaded again for the clock, plain and in the student's precision
+    speeds = _speeds(recipe, places, bottle, device, progress)
+    rows = [*heard.rows, *(row for name, one in speeds.items() for row in one.rows(name))]
+    speed = {"precision": recipe.finish.precision, **{name: _speed_value(one) for name, one in speeds.items()}}
+    summary = summarize(rows, heard.contrasts, speed=speed, size=size, counts=heard.counts)
+    write_json(
+        places.draft / "evaluation.json",
+        {"schema": EVALUATION_SCHEMA, "rows": [asdict(row) for row in rows], "summary": summary},
+    )
+    with (places.draft / "samples.jsonl").open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(sample, ensure_ascii=False) + "\n" for sample in heard.samples)
+    fill(
+        recipe,
+        places,
+        bottle,
+        summary=summary,
+        shipped={"artifact": STUDENT, "file": "model.safetensors", "precision": recipe.finish.precision},
+        warnings=warnings(summary),
+        own=partial(own_fields, recipe, heard.samples[: recipe.finish.evaluate.samples]),
+        card=card_parts,
+    )
+    reached("bottle-written")
+    failed = len(rows_in) - heard.judged
+    return StageResult({"rows_in": len(rows_in), "kept": heard.judged, "cut": 0, "failed": failed, **summary})
+
+
+def _speakers(recipe: Generation, places: Places, bottle: Path) -> dict[str, Speaker]:
+    """The teacher, where it runs here; the student as it ships; the controls, rounded as it was."""
+    speakers = {}
+    section, device = recipe.ferment.teacher, place(recipe.distill.train.device, "float32").device
+    if isinstance(section, LocalTeacher):
+        teacher: Any = load_teacher(section, cache=places.cache, base=places.base)
+        teacher.model.to(device)
+        speakers[TEACHER] = Speaker.of(TEACHER, teacher.model, teacher.tokenizer, asked_by_template=True)
+    load = partial(Speaker.load, precision=recipe.finish.precision, device=device)
+    speakers[STUDENT] = load(STUDENT, bottle)
+    return speakers | {name: load(name, places.sealed("controls") / name) for name in recipe.controls}
+
+
+def _stored(recipe: Generation, places: Places) -> dict[str, TextAnswer]:
+    """The first answer that the teacher gave about each document in stage 2, if it was asked."""
+    if not isinstance(recipe.ferment.answers, Ask):
+        return {}
+    found: dict[str, TextAnswer] = {}
+    for one in Text.read(places.sealed("ferment")).answers:
+        if one.id not in found or one.sample < found[one.id].sample:
+            found[one.id] = one
+    return found
+
+
+def _passages(
+    recipe: Generation,
+    places: Places,
+    speakers: Mapping[str, Speaker],
+    rows_in: Sequence[Document],
+    stored: Mapping[str, TextAnswer],
+) -> dict[str, list[Passage]]:
+    """By slice: what the teacher answered, what the data hold themselves, and other text; empty ones left out."""
+    template = next(iter(speakers.values())).template
+    opened = bool(template and template.opens_reasoning)
+    found = {
+        ANSWERS: answered(rows_in, stored, system=_system(recipe), opened=opened),
+        GIVEN: given(rows_in, turns=recipe.distill.choose.turns),
+    }
+    other = recipe.finish.evaluate.other_text
+    if other is not None:
+        files = resolve(other.data, cache=places.cache, base=places.base)
+        found[OTHER] = read_texts(files, column=other.text, most=other.most)
+    found = {name: passages for name, passages in found.items() if passages}
+    if ANSWERS not in found and GIVEN not in found:
+        raise StillhouseError(
+            "there is no held-out answer: neither did the teacher answer a test document, nor does one hold an answer",
+            where="2-ferment/failures.parquet",
+            fix="see the reasons there",
+        )
+    return found
+
+
+def _prompts(
+    recipe: Generation,
+    speakers: Mapping[str, Speaker],
+    rows_in: Sequence[Document],
+    stored: Mapping[str, TextAnswer],
+) -> list[Prompt]:
+    """Of a teacher that does not run here, only what it answered in stage 2 can be compared."""
+    absent = TEACHER not in speakers and bool(stored)
+    rows = [row for row in rows_in if not absent or row["id"] in stored]
+    return choose_prompts(rows, most=recipe.finish.evaluate.prompts, system=_system(recipe))
+
+
+def _asked(recipe: Generation) -> Ask | None:
+    """How the teacher was asked, where it was."""
+    return recipe.ferment.answers if isinstance(recipe.ferment.answers, Ask) else None
+
+
+def _system(recipe: Generation) -> str:
+    answers = _asked(recipe)
+    return answers.system if answers else ""
+
+
+def _speeds(recipe: Generation, places: Places, bottle: Path, device: str, progress: Progress) -> dict[str, Speed]:
+    """Student and teacher in turn, in the same precision, on the same threads."""
+    progress("measuring speed", 0, 1)
+    settings, section = recipe.finish.speed, recipe.ferment.teacher
+    folders = {STUDENT: bottle}
+    if isinstance(section, LocalTeacher):
+        files = resolve(section.model, cache=places.cache, base=places.base)
+        folders[TEACHER] = model_folder(files, places.cache)
+    models = {
+        name: Speaker.load(name, folder, precision=recipe.finish.precision, device=device).model
+        for name, folder in folders.items()
+    }
+    with cpu_threads(settings.threads):
+        found = measure(
+            models,
+            prompt_tokens=settings.prompt_tokens,
+            new_tokens=settings.new_tokens,
+            repeats=settings.repeats,
+        )
+    progress("measuring speed", 1, 1)
+    return found
+
+
+def _speed_value(one: Speed) -> dict[str, dict[str, float]]:
+    return {
+        name: {str(batch): float(np.round(value, 3)) for batch, value in values.items()}
+        for name, values in (("prefill", one.prefill), ("decode", one.decode))
+    }
