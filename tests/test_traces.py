@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stillhouse.distill.choice import best_of, reject
 from stillhouse.errors import StillhouseError
-from stillhouse.ferment.traces import PassRate, best_of, judge, pass_rate, reject
+from stillhouse.ferment.traces import PassRate, judge, pass_rate
 from stillhouse.ferment.verifiers import Verdict, numeric
 from stillhouse.signals.text import Text, TextAnswer
 

@@ -62,6 +62,18 @@ class TextAnswer:
     verified: bool | None = None
     verdict: str = ""
 
+    @property
+    def key(self) -> str:
+        """What token distributions along this answer are stored under."""
+        return f"{self.id}#{self.sample}"
+
+    @property
+    def incomplete(self) -> str:
+        """Why it is no whole answer, empty where it is one."""
+        if self.finish_reason != "stop":
+            return f"not whole: finish reason {self.finish_reason}"
+        return "" if self.answer.strip() else "there is no answer"
+
 
 @dataclass(frozen=True)
 class Text:
