@@ -38,12 +38,13 @@ KL_BAR, KL_AIM = 0.65, 0.55  # nats, held-out answers of the teacher
 AGREEMENT_BAR, AGREEMENT_AIM = 0.62, 0.66
 SECONDS_BAR = 1200.0  # of stage 3, on two cores
 
-# what the rows of evaluation.json call it: (metric, slice, unit, sign of what is better)
-METRICS: dict[str, tuple[str, str, str, int]] = {
-    "held-out KL": ("kl", "answers", "nats", -1),
-    "top-1 agreement": ("agreement", "answers", "", 1),
-    "perplexity of other text": ("perplexity", "other-text", "", -1),
-    "right answers": ("accuracy", "verified", "", 1),
+# how evaluation.json calls it: metric of its rows, metric of its comparisons, slice of both; then unit, and the sign of
+# a difference that is for the better
+METRICS: dict[str, tuple[str, str, str, str, int]] = {
+    "held-out KL": ("kl", "kl", "answers", "nats", -1),
+    "top-1 agreement": ("agreement", "agreement", "answers", "", 1),
+    "perplexity of other text": ("perplexity", "nll", "other text", "", -1),
+    "right answers": ("verified", "verified", "gold", "", 1),
 }
 STUDENT, CONTROL, UNTRAINED, TEACHER = "student", "ce", "untrained", "teacher"
 
@@ -77,7 +78,7 @@ def best_loss_figures(*, quick: bool, work: Path) -> list[Figure]:
             run = seed_run(work, 0, quick=quick, like="chat-top-k", name=slug, changes=changes)
         for what in ("held-out KL", "top-1 agreement", "perplexity of other text"):
             row = row_of(run, STUDENT, what)
-            found.append(_with_interval(f"chat pair, {name}: {what}", row, METRICS[what][2]))
+            found.append(_with_interval(f"chat pair, {name}: {what}", row, METRICS[what][3]))
     return found
 
 
@@ -96,10 +97,16 @@ def seed_run(
     return run_once(work, name, [*size, f"distill.train.seed={seed}", *changes], recipe=RECIPE)
 
 
+def evaluation(run: Runs) -> dict[str, Any]:
+    """What a run's ``evaluation.json`` holds."""
+    loaded: dict[str, Any] = json.loads((run["folder"] / FOLDERS["finish"] / "evaluation.json").read_text("utf-8"))
+    return loaded
+
+
 def row_of(run: Runs, artifact: str, what: str) -> dict[str, Any]:
-    """The row of ``evaluation.json`` about one artifact; empty values where there is none."""
-    metric, part, _, _ = METRICS[what]
-    rows = json.loads((run["folder"] / FOLDERS["finish"] / "evaluation.json").read_text("utf-8"))["rows"]
+    """The row about one artifact; empty values where there is none."""
+    metric, _, part, _, _ = METRICS[what]
+    rows = evaluation(run)["rows"]
     found = [row for row in rows if (row["artifact"], row["metric"], row["slice"]) == (artifact, metric, part)]
     return found[0] if found else {"value": float("nan"), "lower": None, "upper": None, "n": 0}
 
@@ -121,7 +128,7 @@ def _metric_figures(runs: Sequence[Runs], *, quick: bool) -> list[Figure]:
     bars = {} if quick else {"held-out KL": ("<=", KL_BAR), "top-1 agreement": (">=", AGREEMENT_BAR)}
     aims = {"held-out KL": ("<=", KL_AIM), "top-1 agreement": (">=", AGREEMENT_AIM)}
     found = []
-    for what, (_, _, unit, sign) in METRICS.items():
+    for what, (_, _, _, unit, sign) in METRICS.items():
         means = {one: [row_of(run, one, what)["value"] for run in runs] for one in (STUDENT, CONTROL)}
         found.append(Figure(f"{what}: student, mean of the seeds", mean(means[STUDENT]), unit, bars.get(what)))
         if what in aims:
@@ -138,28 +145,24 @@ def _metric_figures(runs: Sequence[Runs], *, quick: bool) -> list[Figure]:
                 found.append(_with_interval(f"  {one}", row, unit))
         gains = [sign * (a - b) for a, b in zip(means[STUDENT], means[CONTROL], strict=True)]
         found.append(Figure(f"  student better than its control by, mean {_spread(gains)}", mean(gains), unit))
-        found.append(Figure("  student against its control", verdict(runs, what)))
+        found.append(Figure("  by its paired interval, each seed", ", ".join(verdict(run, what) for run in runs)))
     return found
 
 
-def verdict(runs: Sequence[Runs], what: str) -> str:
-    """``better`` or ``worse`` where every seed says so and no pair of intervals overlaps, else what is known."""
-    sign = METRICS[what][3]
-    seen = set()
-    for run in runs:
-        student, control = row_of(run, STUDENT, what), row_of(run, CONTROL, what)
-        if None in (student["lower"], control["lower"]):
-            return "no interval"
-        apart = student["lower"] > control["upper"] or student["upper"] < control["lower"]
-        seen.add((sign * (student["value"] - control["value"]) > 0, apart))
-    if len(seen) > 1 or not next(iter(seen))[1]:
-        return "not told apart by every seed"
-    return "better with every seed" if next(iter(seen))[0] else "worse with every seed"
+def verdict(run: Runs, what: str) -> str:
+    """``better``, ``worse`` or ``undecided``: what the paired interval says of the student beside its control."""
+    _, metric, part, _, _ = METRICS[what]
+    found = [
+        one["verdict"]
+        for one in evaluation(run)["summary"]["contrasts"]
+        if (one["metric"], one["slice"], one["baseline"]) == (metric, part, CONTROL)
+    ]
+    return str(found[0]) if found else "not compared"
 
 
 def _decode_figures(run: Runs) -> list[Figure]:
     """Speed and size beside the teacher's, of the first seed."""
-    rows = json.loads((run["folder"] / FOLDERS["finish"] / "evaluation.json").read_text("utf-8"))["rows"]
+    rows = evaluation(run)["rows"]
     wanted = ("decode_tokens_per_s", "prefill_tokens_per_s", "bytes", "parameters")
     found = [
         Figure(f"{row['metric']} {row['slice']}: {row['artifact']}", row["value"])
