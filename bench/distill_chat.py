@@ -63,7 +63,8 @@ def best_loss_figures(*, quick: bool, work: Path) -> list[Figure]:
 
     work: the folder of the chat runs, beside the one in which the table of losses was made.
     """
-    from bench.distill_losses import LOSSES, kept_results, ranked
+    from bench.distill_losses import LOSSES, kept_results
+    from bench.distill_rule import ranked
 
     found = []
     for name in ranked(kept_results(work.parent / "losses"))[: 1 if quick else 3]:

@@ -1,9 +1,6 @@
-"""Which loss? Each named one on a tiny pair, over seeds, paired and with Holm's correction; ties are said to be ties.
+"""Which loss? Each named one on a tiny pair, over seeds: a table, and the default that a rule draws from it.
 
-The rule, written before the runs: forward KL is the default, since it alone is both exact on every stored signal and
-unbiased on draws, unless some loss beats it. A loss beats another if it is better on at least one of held-out KL,
-top-1 agreement and perplexity of real text, and worse on none; better and worse need an adjusted p below 0.05. Of
-several that beat it, the one with the best mean rank is the default.
+Every loss starts from the same student and sees the same lessons in the same order; seeds have lessons of their own.
 """
 
 from __future__ import annotations
@@ -18,17 +15,15 @@ import numpy as np
 import torch
 
 from bench.distill_pair import LENGTH, PROMPT, RATE, VOCABULARY, Quality, TinyPair, order
+from bench.distill_rule import FIRST, SPARSE, Results, compare, default_of, tied
 from bench.report import Figure, timed
 from stillhouse.distill.losses import TokenLoss, token_losses
 from stillhouse.distill.targets import Target
 from stillhouse.ferment.distributions import capture_distributions
 from stillhouse.signals import Header, TokenDist, TokenDistWriter
-from stillhouse.statistics import holm
 
 EPOCHS = 2
 M = 30  # draws for a rest of mass one
-LEVEL = 0.05
-FIRST = "forward-kl"
 LOSSES: Mapping[str, TokenLoss] = {
     FIRST: TokenLoss("forward-kl"),
     "reverse-kl": TokenLoss("reverse-kl"),
@@ -40,11 +35,8 @@ LOSSES: Mapping[str, TokenLoss] = {
     "half forward-kl, half hard": TokenLoss("forward-kl", hard_weight=0.5),
     "gated mix": TokenLoss("skew-forward-kl", alpha=0.1, hard_weight=0.5, entropy_gate=0.8),
 }
-SPARSE = "forward-kl, sparse"
 UNITS = {"kl": "nats", "agreement": "", "perplexity": ""}
-BETTER = {"kl": -1, "agreement": 1, "perplexity": -1}  # the sign of a difference that is for the better
 
-Results = dict[str, list[Quality]]
 Targets = Callable[[torch.Tensor], Target]  # rows of lessons -> targets of their learned places
 
 
@@ -138,55 +130,6 @@ def drawn(pair: TinyPair, ids: torch.Tensor, folder: Path) -> Targets:
         return Target.of_distributions(parts, form="sparse", vocabulary=VOCABULARY)
 
     return targets
-
-
-def compare(results: Results) -> dict[str, dict[str, str]]:
-    """For each other dense loss and metric: ``better``, ``worse`` or ``tie`` with forward KL, by a paired t-test over
-    seeds, all of them corrected together."""
-    from scipy import stats
-
-    others = [name for name in results if name not in (FIRST, SPARSE)]
-    gains = {
-        (name, metric): BETTER[metric] * (_values(results[name], metric) - _values(results[FIRST], metric))
-        for name in others
-        for metric in UNITS
-    }
-    p_values = holm([_p_value(stats, gain) for gain in gains.values()])
-    found: dict[str, dict[str, str]] = {name: {} for name in others}
-    for ((name, metric), gain), p in zip(gains.items(), p_values, strict=True):
-        found[name][metric] = "tie" if p >= LEVEL else "better" if gain.mean() > 0 else "worse"
-    return found
-
-
-def _p_value(stats: Any, gain: np.ndarray) -> float:
-    """Two-sided; seeds that all differ by exactly the same are no evidence that a test could weigh."""
-    return 1.0 if np.ptp(gain) == 0 else float(stats.ttest_1samp(gain, 0.0).pvalue)
-
-
-def tied(compared: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Losses that are not worse than forward KL on any metric."""
-    return [name for name, verdicts in compared.items() if "worse" not in verdicts.values()]
-
-
-def ranked(results: Results) -> list[str]:
-    """The dense losses by their mean rank over the metrics, the best one first."""
-    names = [name for name in results if name != SPARSE]
-    ranks = dict.fromkeys(names, 0.0)
-    for metric, sign in BETTER.items():
-        in_order = sorted(names, key=lambda name: -sign * float(_values(results[name], metric).mean()))
-        for rank, name in enumerate(in_order):
-            ranks[name] += rank
-    return sorted(names, key=lambda name: ranks[name])
-
-
-def default_of(results: Results, compared: Mapping[str, Mapping[str, str]]) -> str:
-    """What the rule at the top of this module decides."""
-    winners = [name for name in tied(compared) if "better" in compared[name].values()]
-    return next((name for name in ranked(results) if name in winners), FIRST)
-
-
-def _values(runs: Sequence[Quality], metric: str) -> np.ndarray:
-    return np.array([getattr(one, metric) for one in runs], dtype=np.float64)
 
 
 def _mean(name: str, metric: str, values: Sequence[float]) -> Figure:
