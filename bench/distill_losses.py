@@ -17,8 +17,8 @@ import torch
 from bench.distill_pair import LENGTH, PROMPT, RATE, VOCABULARY, Quality, TinyPair, order
 from bench.distill_rule import FIRST, SPARSE, Results, compare, default_of, tied
 from bench.report import Figure, timed
-from stillhouse.distill.losses import TokenLoss, token_losses
 from stillhouse.distill.targets import Target
+from stillhouse.distill.token_losses import TokenLoss, token_losses
 from stillhouse.ferment.distributions import capture_distributions
 from stillhouse.signals import Header, TokenDist, TokenDistWriter
 

@@ -42,7 +42,7 @@ class Sizes:
 
 
 FULL = Sizes(real=2400, teacher_epochs=5, lessons=768, held_out=96, seeds=5)
-QUICK = Sizes(real=160, teacher_epochs=2, lessons=48, held_out=16, seeds=2)
+QUICK = Sizes(real=96, teacher_epochs=1, lessons=32, held_out=8, seeds=2)
 
 
 @dataclass(frozen=True)
