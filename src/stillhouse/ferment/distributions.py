@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from stillhouse.causal import chunked_logits
 from stillhouse.errors import StillhouseError
 from stillhouse.ferment.sampling import sparse_rows, uniforms
 from stillhouse.signals.rows import SparseRows, encode
 from stillhouse.signals.token_dist import TokenDistWriter, encode_dense
-from stillhouse.student import quiet
 
 _CHUNK = 2**26  # logits of 256 MiB: fewer would make the vocabulary's matrix be prepared more often than it is used
-_TOLERANCE = 1e-3  # of logits: far above float32 rounding, far below any real difference
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def capture_distributions(
     is not about this model.
     """
     header = writer.header
-    logits_of, vocabulary = _logits_of(model)
+    logits_of, vocabulary = chunked_logits(model)
     if vocabulary != header.vocabulary:
         raise StillhouseError(
             f"the model's head has {vocabulary} outputs, the header says {header.vocabulary}",
@@ -135,42 +134,3 @@ def _blobs(
         return [b"" for _ in batch]
     rows = SparseRows.joined([rows_at(part) for part in parts])
     return [None if row in broken else encode(rows[span], layout) for row, span in enumerate(spans)]
-
-
-def _logits_of(model: Any) -> tuple[Callable[[list[list[int]]], Callable[[Any], Any]], int]:
-    """How to get logits, and of which width: a function of ids that gives a function of places in the padded batch.
-
-    The head is run apart from the layers where that gives what the whole model gives; some models change the logits
-    behind the head, and theirs are kept for one batch.
-    """
-    import torch
-
-    head, layers = model.get_output_embeddings(), model.base_model
-
-    def states(ids: Any) -> Any:
-        return layers(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
-
-    def whole(ids: Any) -> Any:
-        return model(input_ids=ids, use_cache=False).logits.flatten(0, 1)
-
-    with torch.inference_mode(), quiet():
-        trial = torch.zeros((1, 8), dtype=torch.int64, device=model.device)
-        logits = whole(trial)
-        apart = head is not None and layers is not model
-        apart = apart and bool((head(states(trial)) - logits).abs().max() <= _TOLERANCE)
-
-    def run(sequences: list[list[int]]) -> Callable[[Any], Any]:
-        width = max(1, *map(len, sequences))
-        # filled up on the right, where a causal model does not look
-        ids = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in sequences], device=model.device)
-        with torch.inference_mode():
-            values = states(ids) if apart else whole(ids)
-
-        def at(places: Any) -> Any:
-            with torch.inference_mode():
-                chosen = values[torch.as_tensor(places, device=values.device)]
-                return (head(chosen) if apart else chosen).float()
-
-        return at
-
-    return run, int(logits.shape[1])

@@ -90,13 +90,13 @@ class ChatTemplate:
         """The token ids of :meth:`text`, see :func:`text_ids`."""
         return text_ids(self._tokenizer, self.text(messages))
 
-    def join(self, messages: Sequence[Message], answer: str) -> Joined:
-        """Prompt, answer and the end of the turn, see :func:`join`.
+    def join(self, messages: Sequence[Message], answer: str, *, finished: bool = True) -> Joined:
+        """Prompt, answer and, if it is ``finished``, the end of the turn; see :func:`join`.
 
         The answer stands right after the prompt that is asked with, also where the template would write a finished
         turn in another way: what is taught must begin with what will be asked.
         """
-        return join(self._tokenizer, self.text(messages), answer, self.ending)
+        return join(self._tokenizer, self.text(messages), answer, self.ending if finished else "")
 
     def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
         try:

@@ -1,0 +1,183 @@
+"""Causal language models in folders: read, written and tried out, and their logits a chunk of positions at a time.
+
+model, tokenizer = load_causal(Path("teacher"))
+save_causal(model, tokenizer, Path("student"), ends=[2])  # stock files, read back and compared before it returns
+logits_of, vocabulary = chunked_logits(model)
+logits_of([[5, 7, 9]])([0, 1])                            # (2, vocabulary) about the second and third token
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillhouse.errors import StillhouseError
+from stillhouse.student import quiet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_TOLERANCE = 1e-3  # of logits: far above float32 rounding, far below any real difference
+_PROBE_TOKENS = 12
+_NEW_TOKENS = 12
+
+
+def load_causal(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
+    """Read a causal language model and its tokenizer, in eval mode, from safetensors only.
+
+    Nothing is fetched and no code from ``folder`` is run. Raises :class:`StillhouseError` where the folder is no such
+    model, or lacks weights that it needs.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **local
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise StillhouseError(
+            f"this folder cannot be read as a language model: {(str(error) or type(error).__name__).splitlines()[0]}",
+            where=str(folder),
+            fix="give a transformers folder with config.json, model.safetensors and tokenizer files",
+        ) from error
+    if found["missing_keys"]:
+        # left alone, transformers would fill these with random numbers and answer all the same
+        raise StillhouseError(
+            f"weights are missing: {', '.join(sorted(found['missing_keys'])[:4])}",
+            where=str(folder),
+            fix="give the model whose config.json this is",
+        )
+    return model.eval(), tokenizer
+
+
+def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int] = ()) -> None:
+    """Write a stock language model, read it back as users will, and compare.
+
+    ends: ids that end an answer, such as the end of a turn in the chat template. With those that the generation config
+    and the tokenizer name they become its ends, so that the model stops where it was taught to. Raises
+    :class:`StillhouseError` where the class is not one of transformers' own, or where what was written gives other
+    logits, or writes another text with a cache than without.
+    """
+    if not type(model).__module__.startswith("transformers.models."):
+        raise StillhouseError(
+            f"{type(model).__name__} is not a stock transformers class: others could not load it",
+            where=str(folder),
+            fix="merge adapters, and build the student with one of the kinds of `distill.student`",
+        )
+    model.eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.contiguous()  # safetensors refuses views that skip memory
+    _set_ends(model, tokenizer, ends)
+    before = _probe(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    again, _ = load_causal(folder, dtype=str(model.dtype).removeprefix("torch."))
+    again = again.to(model.device)
+    if not before.equal(_probe(again)):
+        raise StillhouseError(
+            "the student read back from disk does not give the logits it gave before it was written",
+            where=str(folder),
+            fix="use a disk with space left",
+        )
+    with_cache, without = (_greedy(again, use_cache=cached) for cached in (True, False))
+    if with_cache != without:
+        raise StillhouseError(
+            f"the student writes {with_cache} with a cache and {without} without",
+            where=str(folder),
+            fix="keep another set of layers: the architecture gives some of them a part in its cache",
+        )
+
+
+def _set_ends(model: Any, tokenizer: Any, ends: Sequence[int]) -> None:
+    settings = model.generation_config
+    known = settings.eos_token_id
+    listed = [] if known is None else known if isinstance(known, list) else [known]
+    every = {int(one) for one in (*listed, tokenizer.eos_token_id, *ends) if one is not None}
+    settings.eos_token_id = sorted(every)[0] if len(every) == 1 else sorted(every) or None
+    if settings.pad_token_id is None:
+        settings.pad_token_id = (
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(every, default=None)
+        )
+    # a teacher's own sampling settings are kept, but they must not contradict each other: saving would fail
+    if not settings.do_sample:
+        settings.temperature = settings.top_p = settings.top_k = None
+
+
+def _probe_ids(model: Any) -> Tensor:
+    import torch
+
+    size = model.config.get_text_config().vocab_size
+    ids = [(7919 * place + 1) % size for place in range(2 * _PROBE_TOKENS)]  # fixed, and all over the vocabulary
+    return torch.tensor(ids, device=model.device).view(2, _PROBE_TOKENS)
+
+
+def _probe(model: Any) -> Tensor:
+    """Logits (2, L, V) of a few fixed ids."""
+    import torch
+
+    with torch.inference_mode(), quiet():
+        return model(input_ids=_probe_ids(model), use_cache=False).logits
+
+
+def _greedy(model: Any, *, use_cache: bool) -> list[int]:
+    """The likeliest tokens after a few fixed ids; in float32, where a cache must not change which one is likeliest."""
+    import torch
+
+    ids, cache, written = _probe_ids(model)[:1], None, []
+    dtype = model.dtype
+    model.float()
+    with torch.inference_mode(), quiet():
+        for _ in range(_NEW_TOKENS):
+            output = model(input_ids=ids, past_key_values=cache, use_cache=use_cache)
+            token = output.logits[:, -1].argmax(-1, keepdim=True)
+            written.append(int(token))
+            cache = output.past_key_values if use_cache else None
+            ids = token if use_cache else torch.cat([ids, token], 1)
+    model.to(dtype)
+    return written
+
+
+def chunked_logits(model: Any) -> tuple[Callable[[list[list[int]]], Callable[[Any], Any]], int]:
+    """How to get logits, and of which width: a function of ids that gives a function of places in the padded batch.
+
+    The head is run apart from the layers where that gives what the whole model gives; some models change the logits
+    behind the head, and theirs are kept for one batch.
+    """
+    import torch
+
+    head, layers = model.get_output_embeddings(), model.base_model
+
+    def states(ids: Any) -> Any:
+        return layers(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
+
+    def whole(ids: Any) -> Any:
+        return model(input_ids=ids, use_cache=False).logits.flatten(0, 1)
+
+    with torch.inference_mode(), quiet():
+        trial = torch.zeros((1, 8), dtype=torch.int64, device=model.device)
+        logits = whole(trial)
+        apart = head is not None and layers is not model
+        apart = apart and bool((head(states(trial)) - logits).abs().max() <= _TOLERANCE)
+
+    def run(sequences: list[list[int]]) -> Callable[[Any], Any]:
+        width = max(1, *map(len, sequences))
+        # filled up on the right, where a causal model does not look
+        ids = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in sequences], device=model.device)
+        with torch.inference_mode():
+            values = states(ids) if apart else whole(ids)
+
+        def at(places: Any) -> Any:
+            with torch.inference_mode():
+                chosen = values[torch.as_tensor(places, device=values.device)]
+                return (head(chosen) if apart else chosen).float()
+
+        return at
+
+    return run, int(logits.shape[1])
