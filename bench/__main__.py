@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.docs import write_all
 from bench.report import conclude
 
-NAMES = ("quickstart", "controls", "rights", "raw", "ferment")
+NAMES = ("quickstart", "controls", "rights", "raw", "ferment", "distill")
 
 
 def main() -> int:

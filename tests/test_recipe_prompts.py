@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 from collections import Counter
@@ -14,7 +15,10 @@ import pytest
 from stillhouse.raw.near import band_keys, candidate_pairs, similarities
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-MADE = [(RECIPES / "chat", "make_prompts.py", "prompts.jsonl")]
+MADE = [
+    (RECIPES / "chat", "make_prompts.py", "prompts.jsonl"),
+    (RECIPES / "reasoning", "make_problems.py", "problems.jsonl"),
+]
 
 
 def rows_of(path: Path) -> list[dict[str, object]]:
@@ -36,7 +40,7 @@ def test_the_script_writes_the_committed_file(folder: Path, script: str, data: s
 
 @pytest.mark.parametrize(("folder", "script", "data"), MADE)
 def test_stage_1_would_cut_no_prompt_as_a_copy(folder: Path, script: str, data: str) -> None:
-    texts = [text_of(row) for row in rows_of(folder / data)]
+    texts = [f"user: {text_of(row)}" for row in rows_of(folder / data)]  # as stage 1 joins a conversation
     assert len(set(texts)) == len(texts)
     rows, keys = band_keys(texts, threshold=0.7, words=5, characters=4, seed=0)
     order = np.arange(len(rows), dtype=np.uint64)
@@ -60,3 +64,22 @@ def test_a_gold_of_arithmetic_is_what_its_prompt_comes_to() -> None:
             left, sign, right = text.removeprefix("What is ").rstrip("?").split(" ")
             value = {"+": int(left) + int(right), "-": int(left) - int(right), "times": int(left) * int(right)}[sign]
             assert row["gold"] == str(value), text
+
+
+def test_each_frame_of_word_problems_comes_out_as_its_story_says() -> None:
+    rows = rows_of(RECIPES / "reasoning" / "problems.jsonl")
+    frames = Counter(str(row["frame"]) for row in rows)
+    assert len(rows) == 600 and len(frames) == 24
+    by_hand = {  # read and reckoned by hand, one of each kind of step
+        "legs": lambda n: 4 * (n[0] - n[2]) + 2 * n[1],
+        "savings": lambda n: n[0] + n[1] * n[2] - n[3],
+        "worker": lambda n: (n[0] * n[1] - n[2]) * n[3],
+        "books": lambda n: n[0] * n[1] - n[2] + n[3],
+        "tickets": lambda n: n[2] * n[0] + n[3] * (n[0] - n[1]),
+        "discount": lambda n: n[2] * n[0] * (100 - n[1]) // 100,
+        "trees": lambda n: n[0] * n[1] - n[2] * n[3],
+    }
+    for row in rows:
+        numbers = [int(number) for number in re.findall(r"\d+", text_of(row))]
+        if row["frame"] in by_hand:
+            assert row["gold"] == str(by_hand[str(row["frame"])](numbers)), text_of(row)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillhouse.errors import StillhouseError
-from stillhouse.verifiers import Verdict, by_name, exact, from_path, label, numeric, regex
+from stillhouse.verifiers import Verdict, by_name, exact, from_path, label, mentions, numeric, regex
 
 UNITS = {"km": 1000, "m": 1, "%": 0.01, "k": 1e-9}
 
@@ -204,5 +204,32 @@ def test_verifiers_go_by_name() -> None:
     assert by_name("label", labels=["a", "b"])("b", "b").right
     assert by_name("regex", pattern="a+")("aa", None).right
     assert by_name("callable", path="operator:eq")("a", "a").right
-    with pytest.raises(StillhouseError, match="exact, label, numeric, regex, callable"):
+    with pytest.raises(StillhouseError, match="exact, mentions, label, numeric, regex, callable"):
         by_name("magic")
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "right"),
+    [
+        ("The capital of France is **Paris**.", "Paris", True),
+        ("the capital is\n new  delhi", "New Delhi", True),
+        ("Parisian food is famous.", "Paris", False),
+        ("A spider has eight legs.", "8 | eight", True),
+        ("It has 8.", "8 | eight", True),
+        ("It has 18, or 8.5, or 1,008.", "8 | eight", False),
+        ("5 + 7 = 12", "12", True),
+        ("Yes, it is not a fish but a mammal, no doubt.", "yes", True),
+        ("No. Some say yes.", "yes", False),
+        ("It depends.", "no", False),
+        ("H2O", "h2o", True),
+        ("", "x", False),
+    ],
+)
+def test_mentions(answer: str, gold: str, right: bool) -> None:
+    assert mentions(answer, gold, choices=("yes", "no")).right is right
+
+
+@given(st.text(), st.text(alphabet="abc1 ", min_size=1).filter(str.strip))
+def test_an_answer_around_its_gold_mentions_it(around: str, gold: str) -> None:
+    assert mentions(f"{around} {gold} {around}", gold).right
+    assert mentions(around, None).right is None

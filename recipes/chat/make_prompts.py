@@ -4,7 +4,7 @@ python recipes/chat/make_prompts.py        # the same file on every machine: no 
 
 A line is {"id", "messages": [{"role": "user", "content"}], "kind", "topic", "gold"}. Prompts of one topic ask about the
 same thing and belong into the same split. gold is null where no answer can be checked; else it is short, and a right
-answer mentions it: a number, a name, a word, yes or no.
+answer mentions it: a number, a name, a word, yes or no; forms that are as good have bars between them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def words(name: str) -> list[str]:
 
 
 def answered(name: str) -> list[tuple[str, str]]:
-    """The entries of a list of questions or words, each with its answer behind the last colon."""
+    """The entries of a list of questions or words, each with its answer behind the last colon; slashes part forms."""
     pairs = [entry.rsplit(":", 1) for entry in words(name)]
-    return [(left.strip(), right.strip()) for left, right in pairs]
+    return [(left.strip(), right.strip().replace("/", " | ")) for left, right in pairs]
 
 
 def each(templates: list[str], entries: list[str], turn: random.Random, *, times: int = 1) -> Prompts:
@@ -255,12 +255,8 @@ def classify(turn: random.Random) -> Prompts:
         reviews,
         turn,
     )
-    kinds = answered("kinds_of")
-    classes = sorted({kind for _, kind in kinds})
-    for word, kind in kinds:
-        first, second = turn.sample([kind, turn.choice([other for other in classes if other != kind])], 2)
-        found.append((f'Which word fits "{word}" better: {first} or {second}?', kind, word))
-    return found
+    asks = ['What kind of thing is "{}"? Answer in one word.', 'Name the class of things that "{}" belongs to.']
+    return found + gold(asks, answered("kinds_of"), turn)
 
 
 def arithmetic(turn: random.Random) -> Prompts:
@@ -279,7 +275,7 @@ def arithmetic(turn: random.Random) -> Prompts:
             (f"A box holds {s} eggs. How many eggs are in {t} boxes?", str(s * t)),
             (f"How much is {s * t} divided by {s}?", str(t)),
             (f"What is half of {2 * a}?", str(a)),
-            (f"Which number is larger, {a * 3} or {a * 3 + b}? Write only the number.", str(a * 3 + b)),
+            (f"Is {a * 3} larger than {10 * d}? Answer yes or no.", "yes" if a * 3 > 10 * d else "no"),
         ][row % 10])  # fmt: skip
     return alone(found)
 
@@ -316,7 +312,7 @@ def opposite(turn: random.Random) -> Prompts:
     return gold(
         [
             'What is the opposite of "{}"?',
-            'Give me the opposite of the word "{}".',
+            'Give me the opposite of "{}".',
             'Which word means the opposite of "{}"?',
         ],
         answered("opposites"),
@@ -325,9 +321,9 @@ def opposite(turn: random.Random) -> Prompts:
 
 
 def grammar(turn: random.Random) -> Prompts:
-    return gold(
-        ['What is the plural of "{}"?', 'Write the plural form of the word "{}".'], answered("plurals"), turn
-    ) + gold(['What is the past tense of "{}"?', 'Write the simple past of the verb "{}".'], answered("pasts"), turn)
+    return gold(['What is the plural of "{}"?', 'Write the plural of "{}".'], answered("plurals"), turn) + gold(
+        ['What is the past tense of "{}"?', 'Write the simple past of "{}".'], answered("pasts"), turn
+    )
 
 
 def fact(turn: random.Random) -> Prompts:
@@ -357,7 +353,7 @@ def shingles(text: str, size: int = 5) -> set[tuple[str, ...]]:
 
 
 def prompts() -> list[dict[str, object]]:
-    """All prompts, mixed; no two have equal words, or share 0.65 and more of their word sequences."""
+    """All prompts, mixed; no two have equal words, or share 0.65 of their word sequences, the role in front."""
     chosen: list[tuple[str, str, str | None, str]] = []
     for kind, (make, most) in KINDS.items():
         turn = random.Random(f"{SEED} {kind}")  # noqa: S311
@@ -366,7 +362,7 @@ def prompts() -> list[dict[str, object]]:
         kept: list[set[tuple[str, ...]]] = []
         seen: set[str] = set()
         for text, answer, topic in found:
-            own, bare = shingles(text), " ".join(re.findall(r"[\w+-]+", text.lower()))
+            own, bare = shingles(f"user {text}"), " ".join(re.findall(r"[\w+-]+", text.lower()))
             if len(kept) == most or bare in seen or any(len(own & one) >= 0.65 * len(own | one) for one in kept if own):
                 continue
             kept.append(own)

@@ -108,6 +108,26 @@ def numeric(
     return Verdict(close, f"{found.text} {'=' if close else '≠'} {wanted.text}")
 
 
+def mentions(answer: str, gold: str | None, *, choices: Collection[str] = ()) -> Verdict:
+    """Right if the answer has the gold in it as words of their own: short golds, free answers.
+
+    Case and runs of white space do not matter; digits of a longer number are no words of their own. A gold may give
+    several forms with `` | `` between them (``8 | eight``), of which one is enough. choices: words that exclude each
+    other, as yes and no; where the gold is one of them, the first of them in the answer decides.
+    """
+    if gold is None:
+        return _NO_GOLD
+    text = " ".join(answer.casefold().split())
+    forms = [form.strip() for form in gold.split(" | ")]
+    excluding = [choice for choice in choices if choice.casefold() in {form.casefold() for form in forms}]
+    wanted = choices if excluding else forms
+    found = min(((at, form) for form in wanted if (at := _place(form, text)) is not None), default=None)
+    if found is None:
+        return Verdict(False, f"{' or '.join(map(repr, wanted))} is not in the answer")
+    right = not excluding or found[1] in excluding
+    return Verdict(right, f"{found[1]!r} {'is in the answer' if not excluding else 'comes first'}")
+
+
 def regex(pattern: str) -> Verifier:
     """A verifier: right if ``pattern`` matches the whole answer, white space at its ends aside.
 
@@ -178,13 +198,14 @@ def from_path(path: str) -> Verifier:
 
 
 def by_name(name: str, **options: Any) -> Verifier:
-    """The verifier ``exact``, ``label``, ``numeric``, ``regex`` or ``callable`` with its options.
+    """The verifier ``exact``, ``mentions``, ``label``, ``numeric``, ``regex`` or ``callable`` with its options.
 
     Options are the keyword arguments of the function of that name, ``pattern`` for ``regex``, ``path`` for
     ``callable`` (:func:`from_path`).
     """
     makers: dict[str, Callable[..., Verifier]] = {
         "exact": partial(partial, exact),
+        "mentions": partial(partial, mentions),
         "label": partial(partial, label),
         "numeric": partial(partial, numeric),
         "regex": regex,
@@ -252,6 +273,13 @@ def _boxed(answer: str) -> str:
         if depth == 0:
             return answer[start + len("\\boxed{") : place]
     return answer
+
+
+def _place(form: str, text: str) -> int | None:
+    """Where ``form`` first stands in ``text``, not as part of a longer word or number."""
+    words = re.escape(" ".join(form.casefold().split()))
+    found = re.search(rf"(?<![^\W_])(?<!\d[.,]){words}(?![^\W_])(?![.,]\d)", text)
+    return found.start() if found else None
 
 
 def _bare(text: str) -> str:

@@ -52,7 +52,7 @@ class Ask(Section):
     stop: Annotated[tuple[str, ...], result("Strings that end an answer and are not part of it")] = ()
     seed: Annotated[Seed, result("Seeds the draws of a local teacher")] = 0
     verify: Annotated[
-        Literal["exact", "label", "numeric", "regex", "callable"] | None,
+        Literal["exact", "mentions", "label", "numeric", "regex", "callable"] | None,
         result("How an answer is checked against the gold label; empty: not at all"),
     ] = None
     verify_with: Annotated[
