@@ -66,6 +66,12 @@ def head_of(model: Any, *, real: int | None = None) -> Head:
             off = float((found.float() - wanted).abs().max())
     finally:
         model.train(was_training)
+    if not bool(wanted.isfinite().all()):
+        raise StillhouseError(
+            "the model's logits are not numbers (NaN or infinite)",
+            where=type(model).__name__,
+            fix="check its weights, or load it in float32 or bfloat16",
+        )
     if not off <= _TOLERANCE * max(1.0, float(wanted.abs().max())):
         raise StillhouseError(
             f"{type(model).__name__} changes its logits behind the head (by {off:.2g}), so that the loss cannot be"

@@ -116,7 +116,8 @@ def batch_of(rows: Sequence[Row], lessons: Sequence[Lesson]) -> Batch:
             order.append(lesson)
             at += len(lesson)
         positions[line, at:] = np.arange(width - at)
-    return Batch(*map(torch.from_numpy, (ids, positions)), torch.tensor(places), torch.tensor(gold), tuple(order))
+    chosen, following = (torch.tensor(one, dtype=torch.int64) for one in (places, gold))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(positions), chosen, following, tuple(order))
 
 
 def states_of(model: Any, batch: Batch) -> Tensor:

@@ -1,0 +1,85 @@
+"""The ``Trainer`` of transformers, made to walk through a language run's steps and parts of steps."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from stillhouse.distill.trainer import Reporter
+
+if TYPE_CHECKING:
+    from stillhouse.distill.language.run import LanguageRun
+
+
+def build(run: LanguageRun, *, use_cpu: bool) -> Trainer:
+    """Return a trainer for ``run`` that neither prints, nor evaluates, nor saves of its own accord."""
+    settings = run.settings
+    arguments = TrainingArguments(
+        output_dir=str(run.folder if run.save_checkpoints else run.output),
+        max_steps=run.steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=run.accumulation,
+        learning_rate=settings.learning_rate,
+        warmup_steps=math.ceil(settings.warmup_share * run.steps),
+        lr_scheduler_type="linear",
+        weight_decay=settings.weight_decay,
+        max_grad_norm=1.0,
+        optim="adamw_torch_fused",
+        seed=settings.seed,
+        use_cpu=use_cpu,
+        gradient_checkpointing=run.execution.checkpointing,
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=list(run.execution.report_to) or "none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
+    )
+    trainer = LanguageTrainer(run, arguments)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Reporter(run))
+    return trainer
+
+
+class LanguageTrainer(Trainer):
+    """A trainer whose data are numbers, of a step and its part.
+
+    What they stand for is made when their turn comes, since the student's own answers cannot be known before.
+    """
+
+    def __init__(self, run: LanguageRun, arguments: TrainingArguments) -> None:
+        self.parts = run.accumulation * run.world
+        super().__init__(model=run.model, args=arguments, train_dataset=range(run.steps * self.parts))
+        self.run = run
+        # the loss is divided by the tokens of the whole step already, so nothing else may divide it
+        self.model_accepts_loss_kwargs = True
+
+    def get_train_dataloader(self) -> DataLoader[int]:
+        """The whole run as one pass: a step number alone says where to resume; processes take parts by turns."""
+        loader: DataLoader[int] = DataLoader(self.train_dataset, batch_size=1, collate_fn=_named)
+        return self.accelerator.prepare(loader) if self.run.world > 1 else loader
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
+        return torch.ones((), device=device)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The part's share of the step's loss, times the processes, over which gradients are averaged."""
+        step, part = divmod(int(inputs["place"][0]), self.parts)
+        loss = self.run.part_loss(model, step, part) * self.run.world
+        return (loss, None) if return_outputs else loss
+
+
+def _named(places: list[int]) -> dict[str, torch.Tensor]:
+    return {"place": torch.tensor(places)}
