@@ -2,7 +2,8 @@
 
 Columns: ``id`` (derived from the content, unique), the task's input (``text``), ``label`` (gold, where known),
 ``group_*`` (for the audit), ``source``, ``license``, ``language`` (``und``: not determined), ``notes`` (what cleaning
-did to the text), ``origin`` (source and line).
+did to the text), ``origin`` (source and line). Documents for ``text-generation`` have ``messages`` too, the turns of a
+conversation with their roles (null for a plain text), and a ``label`` that is any text.
 
     write(folder, "train", [table, another], groups=["region"])
     table = read(folder, "train")
@@ -32,11 +33,15 @@ def content_id(fields: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical(dict(fields)).encode("utf-8")).hexdigest()[:32]
 
 
-def schema(groups: Sequence[str] = ()) -> pa.Schema:
-    """The Arrow schema of documents for ``text-classification`` with the given group names."""
+MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
+
+
+def schema(groups: Sequence[str] = (), *, messages: bool = False) -> pa.Schema:
+    """The Arrow schema of documents with the given group names; ``messages``: for ``text-generation``."""
     columns = [
         pa.field("id", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
+        *([pa.field("messages", MESSAGES)] if messages else []),
         pa.field("label", pa.string()),
         *(pa.field(GROUP_PREFIX + group, pa.string()) for group in groups),
         pa.field("source", pa.string(), nullable=False),
@@ -53,11 +58,13 @@ def path_of(folder: Path, split: Split) -> Path:
     return folder / "documents" / f"{split}.parquet"
 
 
-def write(folder: Path, split: Split, tables: Iterable[pa.Table], groups: Sequence[str] = ()) -> None:
+def write(
+    folder: Path, split: Split, tables: Iterable[pa.Table], groups: Sequence[str] = (), *, messages: bool = False
+) -> None:
     """Write the rows of one split, in the order given, a table at a time; columns beyond the schema are left out."""
     path = path_of(folder, split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    wanted = schema(groups)
+    wanted = schema(groups, messages=messages)
     with pq.ParquetWriter(path, wanted) as writer:
         for table in tables:
             writer.write_table(table.select(wanted.names).cast(wanted))

@@ -74,6 +74,13 @@ class Cleaner:
             languages = [found.code for found in identify([text for text, _ in mended])]
         return [self._judge(text, notes, language) for (text, notes), language in zip(mended, languages, strict=True)]
 
+    def part(self, text: str, *, html: bool = False) -> str:
+        """One part of a text, cleaned alike and not judged: a turn of a conversation whose whole has been judged."""
+        text, _ = self._search(self._mend(text, html)[0])
+        if self.whitespace == "fold":
+            text, _ = self._search(" ".join(text.split()))
+        return text
+
     def _mend(self, text: str, html: bool) -> tuple[str, list[str]]:
         notes: list[str] = []
         if html:

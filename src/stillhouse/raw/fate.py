@@ -34,14 +34,14 @@ _STAYS = -1
 class Rows:
     """All prepared rows in the order of their places. ``labels``: gold labels by code, ``NO_LABEL`` where unknown."""
 
-    def __init__(self, parts: Sequence[pa.Table], labels: Sequence[str], groups: Sequence[str]) -> None:
+    def __init__(self, parts: Sequence[pa.Table], labels: Sequence[str] | None, groups: Sequence[str]) -> None:
         self._parts = [part for part in parts if len(part)]
         self._starts = np.cumsum([0, *map(len, self._parts)])
         self.table = table = pa.concat_tables(parts)
         self.groups = tuple(groups)
         self.places: Places = table.column("place").to_numpy()
         self.earlier: npt.NDArray[np.bool_] = table.column("earlier").to_numpy()
-        codes = pc.index_in(table.column("label"), pa.array(list(labels), pa.string())).fill_null(NO_LABEL)
+        codes = pc.index_in(table.column("label"), pa.array(list(labels or ()), pa.string())).fill_null(NO_LABEL)
         self.labels: npt.NDArray[np.int32] = codes.to_numpy().astype(np.int32)
         self._reasons: list[tuple[CutKind, str]] = []
         self._fate = np.full(len(self.places), _STAYS, np.int32)
@@ -57,7 +57,7 @@ class Rows:
         self._early = Counter(zip(kinds.filter(mine).to_pylist(), reasons.filter(mine).to_pylist(), strict=True))
 
     @classmethod
-    def open(cls, tables: Sequence[Path], *, labels: Sequence[str], groups: Sequence[str]) -> Rows:
+    def open(cls, tables: Sequence[Path], *, labels: Sequence[str] | None, groups: Sequence[str]) -> Rows:
         """Memory-map the tables of all pieces, given in the order of their places."""
         return cls([open_arrow(path) for path in tables], labels, groups)
 
@@ -143,9 +143,11 @@ class Rows:
         back[by] = np.arange(len(rows))
         return pa.concat_tables(found).combine_chunks().take(pa.array(back))
 
-    def documents(self, rows: Places, labels: Sequence[str]) -> pa.Table:
-        """Some rows with the gold label that was settled for each."""
+    def documents(self, rows: Places, labels: Sequence[str] | None) -> pa.Table:
+        """Some rows with the gold label that was settled for each; where labels are any text, with their own."""
         part = self._take(rows)
+        if labels is None:
+            return part
         codes = self.labels[rows]
         gold = pa.array(list(labels), pa.string()).take(pa.array(codes, mask=codes == NO_LABEL))
         return part.set_column(part.schema.get_field_index("label"), "label", gold)

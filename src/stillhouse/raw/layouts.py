@@ -93,9 +93,14 @@ def _chat(column: str) -> Callable[[Mapping[str, object]], tuple[Part, ...]]:
                 raise NotThisLayout(f"column {column!r} is no JSON: {error}") from error
         if not isinstance(turns, list):
             raise NotThisLayout(f"column {column!r} holds no list of turns")
-        return tuple(_turn(turn, column, number) for number, turn in enumerate(turns, start=1))
+        return turns_of(turns, column)
 
     return parts
+
+
+def turns_of(turns: list[Any], column: str) -> tuple[Part, ...]:
+    """The turns of a chat, each an object with ``role`` and ``content``; raises :class:`NotThisLayout`."""
+    return tuple(_turn(turn, column, number) for number, turn in enumerate(turns, start=1))
 
 
 def _turn(turn: object, column: str, number: int) -> Part:

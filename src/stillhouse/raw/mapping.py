@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from stillhouse.cuts import CutKind
 from stillhouse.errors import StillhouseError
 from stillhouse.raw.expressions import Expression, ExpressionFailed
-from stillhouse.raw.layouts import Layout, NotThisLayout, Part, joined, layout_of
+from stillhouse.raw.layouts import Layout, NotThisLayout, Part, joined, layout_of, turns_of
 from stillhouse.raw.lines import Row
 
 
@@ -138,7 +138,10 @@ class Mapping:
 
     def _parts(self, row: Row) -> tuple[Part, ...]:
         if "text" in self._expressions:
-            return (Part("text", _as_text(self._expressions["text"](row.values)) or ""),)
+            value = self._expressions["text"](row.values)
+            if isinstance(value, list):
+                return turns_of(value, self._key("text"))
+            return (Part("text", _as_text(value) or ""),)
         if self._layout is None:
             self._layout_for(row)
         assert self._layout is not None  # noqa: S101 - set, or raised

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stillhouse.documents import GROUP_PREFIX, content_id
+from stillhouse.documents import GROUP_PREFIX, MESSAGES, content_id
 from stillhouse.raw.clean import Cleaner, Leaves, duplicate_key
 from stillhouse.raw.decontaminate import Index, scan, verdict
 from stillhouse.raw.keyed import write_entries
+from stillhouse.raw.layouts import Part, joined
 from stillhouse.raw.lines import Row, Unreadable
 from stillhouse.raw.mapping import Mapped, Mapping, Refused, SourcePlan
 from stillhouse.raw.near import band_keys
@@ -33,6 +34,7 @@ from stillhouse.store import reached
 COPY_ENTRY = np.dtype([("key", "<u8"), ("rest", "<u8"), ("place", "<i8"), ("label", "<i4")])
 BAND_ENTRY = np.dtype([("key", "<u8"), ("order", "<u8"), ("place", "<i8")])
 NO_LABEL = -1
+_ROLES = {"prompt": "user", "completion": "assistant", "text": "user", "text_pair": "user"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,12 @@ class NearPlan:
 class PreparePlan:
     """What is the same for all pieces. licenses: by source and what a row states, the license and why it is refused.
 
-    benchmarks: what no document may hold. groups, labels: as the recipe orders them.
+    benchmarks: what no document may hold. groups, labels: as the recipe orders them; where labels is ``None`` a gold
+    label is any text, and the turns of a conversation are kept apart.
     """
 
     cleaner: Cleaner
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None
     groups: tuple[str, ...]
     licenses: AnyMapping[tuple[str, str | None], tuple[str, str | None]]
     near: NearPlan | None
@@ -105,13 +108,17 @@ class PreparedRow:
     mapped: Mapped | None = None
     license: str = ""
     text: str | None = None
+    messages: list[dict[str, str]] | None = None
     language: str | None = None
     notes: list[str] = field(default_factory=list)
     leaves: Leaves | None = None
 
 
-def table_schema(groups: Sequence[str]) -> pa.Schema:
-    """The table of prepared rows. ``place`` orders the rows of all sources; ``reason`` is null for rows that stay."""
+def table_schema(groups: Sequence[str], *, messages: bool = False) -> pa.Schema:
+    """The table of prepared rows. ``place`` orders the rows of all sources; ``reason`` is null for rows that stay.
+
+    messages: whether the turns of conversations are kept, too.
+    """
     text = pa.string()
     return pa.schema(
         [
@@ -120,6 +127,7 @@ def table_schema(groups: Sequence[str]) -> pa.Schema:
             pa.field("origin", text, nullable=False),
             pa.field("id", text),
             pa.field("text", text),
+            *([pa.field("messages", MESSAGES)] if messages else []),
             pa.field("label", text),
             *(pa.field(GROUP_PREFIX + group, text) for group in groups),
             pa.field("license", text, nullable=False),
@@ -151,7 +159,7 @@ def prepare_piece(task: PieceTask, *, plan: PreparePlan) -> int:
         write_entries(task.bands, _band_entries(texts, places, plan.near))
     table = pa.Table.from_pylist(
         [_record(row, task, task.place + number, plan) for number, row in enumerate(rows)],
-        schema=table_schema(plan.groups),
+        schema=table_schema(plan.groups, messages=plan.labels is None),
     )
     write_arrow(task.table, table)
     reached("piece-prepared")
@@ -168,7 +176,9 @@ def prepare_rows(rows: Any, source: SourcePlan, plan: PreparePlan) -> list[Prepa
         row.text, row.language, row.leaves = clean.text, clean.language, clean.leaves
         row.notes += clean.notes
         label = row.mapped.label if row.mapped else None
-        if row.leaves is None and label is not None and label not in plan.labels:
+        if plan.labels is None:
+            _keep_turns(row, plan.cleaner, source.html)
+        elif row.leaves is None and label is not None and label not in plan.labels:
             row.leaves = Leaves("head", "label not in the list", f"{label!r} is not one of {list(plan.labels)}")
     if plan.benchmarks is not None and not source.earlier:
         _look_for_benchmarks([row for row in open_rows if row.leaves is None], plan.benchmarks)
@@ -193,6 +203,15 @@ def _mapped(row: Row | Unreadable, mapping: Mapping, source: SourcePlan, plan: P
     return found
 
 
+def _keep_turns(row: PreparedRow, cleaner: Cleaner, html: bool) -> None:
+    """The row's turns, each cleaned as its whole text was, and the text made of them anew."""
+    if row.mapped is None or row.leaves is not None or all(part.role == "text" for part in row.mapped.parts):
+        return
+    parts = tuple(Part(part.role, cleaner.part(part.text, html=html)) for part in row.mapped.parts if part.text)
+    row.text = joined(parts)
+    row.messages = [{"role": _ROLES.get(part.role, part.role), "content": part.text} for part in parts]
+
+
 def _look_for_benchmarks(rows: list[PreparedRow], index: Index) -> None:
     for hit in scan([row.text or "" for row in rows], index):
         row, item = rows[hit.row], index.items[hit.item]
@@ -205,7 +224,7 @@ def _look_for_benchmarks(rows: list[PreparedRow], index: Index) -> None:
 
 def _label_of(row: PreparedRow, plan: PreparePlan) -> int:
     label = row.mapped.label if row.mapped else None
-    return NO_LABEL if label is None else plan.labels.index(label)
+    return NO_LABEL if label is None or plan.labels is None else plan.labels.index(label)
 
 
 def _copy_entries(texts: list[str], places: npt.NDArray[np.int64], labels: list[int]) -> npt.NDArray[Any]:
@@ -239,6 +258,7 @@ def _record(row: PreparedRow, task: PieceTask, place: int, plan: PreparePlan) ->
         "origin": row.origin,
         "id": None if row.text is None else content_id({"text": row.text}),
         "text": row.text,
+        **({"messages": row.messages} if plan.labels is None else {}),
         "label": row.mapped.label if row.mapped else None,
         **{GROUP_PREFIX + name: value for name, value in zip(plan.groups, groups, strict=True)},
         "license": row.license,

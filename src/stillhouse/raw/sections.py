@@ -209,7 +209,7 @@ def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> tuple
     Drawn by a hash of the text, so that any order of the sources gives the same. Reads every source once, fetching it
     if need be; keeps no more than ``count`` rows.
     """
-    plan = PreparePlan(cleaner_of(recipe.raw.clean), recipe.classes or (), groups_of(recipe), _Anything(), None, None)
+    plan = PreparePlan(cleaner_of(recipe.raw.clean), recipe.classes, groups_of(recipe), _Anything(), None, None)
     total = 0
     chosen: list[tuple[str, Sampled]] = []
     for source, address in source_plans(recipe):

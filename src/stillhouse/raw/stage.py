@@ -62,7 +62,7 @@ STAGE = "1-raw"
 def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
     """Run the stage into ``places.draft``."""
     scratch = scratch_folder(places.draft)
-    labels = recipe.classes or ()
+    labels = recipe.classes
     section = recipe.raw.engine
     ray = isinstance(section, OnRay)
     address = section.address if isinstance(section, OnRay) else None
@@ -89,9 +89,12 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
         _refuse_nothing(rows)
         division = _divide(recipe, rows, copies, tasks, engine, progress)
     used = [row for name in SPLITS for row in division[name].tolist()]
-    _refuse_one_class(rows, division, labels)
+    if labels is not None:
+        _refuse_one_class(rows, division, labels)
     for name in SPLITS:
-        documents.write(places.draft, name, _documents(rows, division[name], labels), plan.groups)
+        documents.write(
+            places.draft, name, _documents(rows, division[name], labels), plan.groups, messages=labels is None
+        )
     cuts.write_tables(places.draft, rows.removed())
     counts = rows.counts()
     balance = Balance(rows.rows_in, len(used), sum(sum(one.values()) for one in counts.values()), 0).check(STAGE)
@@ -101,8 +104,8 @@ def run(recipe: Recipe, places: Folders, progress: Progress) -> StageResult:
         counts,
         division,
         copies_found=_as_numbers(copies, division, rows),
-        taken=rows.strata(labels),
-        labels=labels,
+        taken=rows.strata(labels or ()),
+        labels=labels or (),
     )
     write_json(places.draft / "report.json", report)
     reached("documents-written")
@@ -127,7 +130,7 @@ def _divide(
     recipe: Recipe, rows: Rows, copies: Copies, tasks: Sequence[PieceTask], engine: Engine, progress: Progress
 ) -> dict[documents.Split, Places]:
     """Split what stays, and take out of it what holds a held-out text, until nothing does."""
-    plan, labels = recipe.raw.split, recipe.classes or ()
+    plan, labels = recipe.raw.split, recipe.classes
     cluster = np.arange(len(rows.places))
     members, roots = components(copies.linked)
     cluster[members] = roots
@@ -135,7 +138,10 @@ def _divide(
     while True:
         staying = rows.staying
         ids = rows.column("id", staying)
-        names = [None if code == NO_LABEL else labels[code] for code in rows.labels[staying].tolist()]
+        # where a gold label is any text, no document needs one, and none stands for a stratum
+        names = (
+            [""] * len(staying) if labels is None else [_name(code, labels) for code in rows.labels[staying].tolist()]
+        )
         division = split_documents(
             ids,
             names,
@@ -230,7 +236,11 @@ def weighted(sources: Sequence[str], weights: dict[str, float], limit: int | Non
     return np.sort(np.concatenate(kept))
 
 
-def _documents(rows: Rows, numbers: Places, labels: Sequence[str]) -> Iterator[Any]:
+def _name(code: int, labels: Sequence[str]) -> str | None:
+    return None if code == NO_LABEL else labels[code]
+
+
+def _documents(rows: Rows, numbers: Places, labels: Sequence[str] | None) -> Iterator[Any]:
     for start in range(0, max(len(numbers), 1), CHUNK):
         yield rows.documents(numbers[start : start + CHUNK], labels)
 
