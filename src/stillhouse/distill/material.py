@@ -1,7 +1,8 @@
 """What a language model learns from: documents with their answers, chosen, and turned into token ids.
 
-taught = choose(documents, answers, plan)                 # Taught rows, and the cut of each answer left out
-lessons, unfit = as_lessons(taught.rows, tokenizer, max_length=1024, turns="all")
+taught = choose(documents, answers, plan, system="")       # rows to learn from, and the cut of each left out
+lessons = as_lessons(taught.rows, tokenizer, max_length=1024, turns="all")
+lessons.lessons, lessons.whole, lessons.cuts
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from stillhouse.cuts import Cut, CutKind
 from stillhouse.distill.choice import Choice, Preference, best_of, reject
 from stillhouse.distill.language.lessons import Lesson
 from stillhouse.signals.text import TextAnswer
-from stillhouse.teachers.sequences import TokenSequence, conversation, plain, shortened
+from stillhouse.teachers.sequences import TokenSequence, asked, conversation, plain, said, shortened
 from stillhouse.teachers.templates import ChatTemplate, Message, RowError
 
 STAGE = "3-distill"
@@ -34,30 +35,22 @@ class ChoicePlan:
 
 @dataclass(frozen=True)
 class Row:
-    """A document and, where the teacher was asked, one answer. Exactly one of ``messages`` and ``text`` is given.
+    """A document with an answer of the teacher, or with what it holds itself.
 
-    key: what its distributions are stored under. finished: whether the last turn is whole.
+    key: what its distributions are stored under. messages: all turns or, with an ``answer``, those before it; ``None``
+    for a plain text.
     """
 
     key: str
     document: Mapping[str, Any]
     messages: tuple[Message, ...] | None
-    text: str | None
-    finished: bool = True
+    answer: TextAnswer | None = None
 
     def cut(self, kind: CutKind, reason: str, detail: str = "") -> Cut:
         """This row, taken out."""
-        content = self.text if self.messages is None else "\n".join(turn["content"] for turn in self.messages)
-        return Cut(
-            STAGE,
-            kind,
-            reason,
-            self.document["source"],
-            self.document["origin"],
-            id=self.key,
-            detail=detail,
-            content=content or "",
-        )
+        content = self.document["text"] if self.answer is None else self.answer.answer
+        origin = self.document["origin"]
+        return Cut(STAGE, kind, reason, self.document["source"], origin, id=self.key, detail=detail, content=content)
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,12 @@ class Taught:
 
 def given(documents: Sequence[Mapping[str, Any]]) -> Taught:
     """Documents whose own turns, or whole text, are learned."""
-    return Taught(tuple(_row(document["id"], document, document["messages"]) for document in documents), ())
+
+    def turns(document: Mapping[str, Any]) -> tuple[Message, ...] | None:
+        found = document["messages"]
+        return tuple({"role": one["role"], "content": one["content"]} for one in found) if found else None
+
+    return Taught(tuple(Row(document["id"], document, turns(document)) for document in documents), ())
 
 
 def choose(
@@ -121,33 +119,43 @@ def _whole(answer: TextAnswer, plan: ChoicePlan) -> Choice:
 
 
 def _answered(document: Mapping[str, Any], answer: TextAnswer, system: str) -> Row:
-    raise NotImplementedError
+    return Row(answer.key, document, asked(document, system), answer)
 
 
-def _row(key: str, document: Mapping[str, Any], messages: Sequence[Message] | None, *, finished: bool = True) -> Row:
-    turns = None if messages is None else tuple(messages)
-    return Row(key, document, turns, None if turns is not None else str(document["text"]), finished)
+@dataclass(frozen=True)
+class Lessons:
+    """lessons: what is fed. whole: the sequence of each as the teacher reads it, by key. cuts: rows that cannot be
+    taught. ends: ids that end a turn."""
+
+    lessons: tuple[Lesson, ...]
+    whole: Mapping[str, TokenSequence]
+    cuts: tuple[Cut, ...]
+    ends: tuple[int, ...]
 
 
-def as_lessons(
-    rows: Sequence[Row], tokenizer: Any, *, max_length: int, turns: Turns = "all"
-) -> tuple[list[Lesson], list[Cut]]:
-    """Token ids of every row, with the tokenizer's own chat template; and the cuts of rows that cannot be taught."""
+def as_lessons(rows: Sequence[Row], tokenizer: Any, *, max_length: int, turns: Turns = "all") -> Lessons:
+    """Token ids of every row, with the tokenizer's own chat template."""
     template = ChatTemplate(tokenizer) if any(row.messages is not None for row in rows) else None
     lessons: list[Lesson] = []
+    whole: dict[str, TokenSequence] = {}
     cuts: list[Cut] = []
     for row in rows:
         try:
-            whole = _sequence(row, tokenizer, template, turns)
-            fed = shortened(whole, max_length)
+            sequence = _sequence(row, tokenizer, template, turns)
+            fed = shortened(sequence, max_length)
         except RowError as error:
             cuts.append(row.cut("head", "nothing to learn from", str(error)))
             continue
+        whole[row.key] = sequence
         lessons.append(Lesson(row.key, fed.ids, fed.spans))
-    return lessons, cuts
+    ends = () if template is None or template.end_of_turn is None else (template.end_of_turn,)
+    return Lessons(tuple(lessons), whole, tuple(cuts), ends)
 
 
 def _sequence(row: Row, tokenizer: Any, template: ChatTemplate | None, turns: Turns) -> TokenSequence:
     if row.messages is None or template is None:
-        return plain(tokenizer, row.text or "")
-    return conversation(template, row.messages, turns=turns, finished=row.finished)
+        return plain(tokenizer, row.document["text"])
+    if row.answer is None:
+        return conversation(template, row.messages, turns=turns)
+    messages = (*row.messages, {"role": "assistant", "content": said(row.answer, template.opens_reasoning)})
+    return conversation(template, messages, turns="last", finished=row.answer.finish_reason == "stop")

@@ -7,10 +7,12 @@ sequence = plain(tokenizer, "A text to be continued.")           # all but its f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stillhouse.signals.text import TextAnswer
+from stillhouse.teachers.reasoning import Trace, join
 from stillhouse.teachers.templates import ChatTemplate, Joined, Message, RowError, text_ids
 
 
@@ -30,6 +32,26 @@ class TokenSequence:
     def start(self) -> int:
         """The first learned place; distributions are stored about ``ids[start:]``."""
         return self.spans[0][0]
+
+
+def asked(document: Mapping[str, Any], system: str = "") -> tuple[Message, ...]:
+    """A document's turns up to where an answer is asked for; a plain text is a turn of the user.
+
+    system: put in front where the document has no system message of its own.
+    """
+    found: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in document["messages"] or ()]
+    while found and found[-1]["role"] == "assistant":
+        found.pop()
+    found = found or [{"role": "user", "content": document["text"]}]
+    if system and found[0]["role"] != "system":
+        found.insert(0, {"role": "system", "content": system})
+    return tuple(found)
+
+
+def said(answer: TextAnswer, opened: bool) -> str:
+    """Reasoning and answer as a teacher wrote them after its prompt. opened: the prompt opens the reasoning itself."""
+    trace = Trace(answer.reasoning, answer.answer, closed=answer.finish_reason == "stop" or bool(answer.answer))
+    return join(trace, "keep", opened=opened)
 
 
 def conversation(

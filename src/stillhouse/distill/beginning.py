@@ -1,0 +1,209 @@
+"""How a language model's student begins: made out of its base, with its lessons and the teacher's signals beside it.
+
+made = begin(recipe, places, progress)          # used by stage 3 and, for the same start, by its controls
+made.model, made.tokenizer, made.train, made.signals, made.cuts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillhouse import documents
+from stillhouse.addresses import Files, peek, resolve
+from stillhouse.causal import load_causal
+from stillhouse.cuts import Cut
+from stillhouse.device import place
+from stillhouse.distill.language import Gold, Lesson, Signals, Stored
+from stillhouse.distill.material import ChoicePlan, Lessons, Row, as_lessons, choose, given
+from stillhouse.distill.students.decoders import check_decoder, decoder_from_config, keep_decoder_layers, layers_of
+from stillhouse.distill.students.keep_layers import spread
+from stillhouse.distill.students.layer_scores import keep_highest, removal_kl, turns, without_idlest_run
+from stillhouse.distill.vocabularies import Vocabularies, agree
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.recipe.generation import (
+    Ask,
+    FromLanguageConfig,
+    Generation,
+    GivenStudent,
+    KeepLanguageLayers,
+)
+from stillhouse.recipe.teachers import ApiTeacher
+from stillhouse.signals import Text, TokenDist
+from stillhouse.teachers.local import check_files, load_tokenizer, model_folder
+from stillhouse.workplace import Places, Progress
+
+# how the student was made, as it is written down: the kept layers and what decided them
+Start = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A student before any training.
+
+    train, held: lessons in the student's ids. rows_in: answers and documents that there were to choose from.
+    """
+
+    model: Any
+    tokenizer: Any
+    train: Lessons
+    held: Lessons
+    rows_in: int
+    signals: Signals
+    vocabularies: Vocabularies | None
+    cuts: tuple[Cut, ...]
+    start: Start
+
+
+def begin(recipe: Generation, places: Places, progress: Progress, *, start: Start | None = None) -> Beginning:
+    """Choose the answers, make the lessons, build the student. start: of an earlier student, to make the same one."""
+    base = base_folder(recipe, cache=places.cache, base=places.base)
+    rows, cuts, rows_in = _chosen(recipe, places)
+    base_tokenizer = load_tokenizer(_files(recipe, places.cache, places.base), cache=places.cache)
+    limit, which = recipe.distill.train.max_length, recipe.distill.choose.turns
+    train, held = (
+        as_lessons(rows[split], base_tokenizer, max_length=limit, turns=which) for split in ("train", "validation")
+    )
+    model, tokenizer, made = build(recipe, base, train.lessons, progress, start)
+    vocabularies = _vocabularies(recipe, places, model, tokenizer)
+    return Beginning(
+        model,
+        tokenizer,
+        train,
+        held,
+        rows_in,
+        _signals(places, [train, held], vocabularies),
+        vocabularies,
+        (*cuts, *train.cuts, *held.cuts),
+        made,
+    )
+
+
+def _chosen(recipe: Generation, places: Places) -> tuple[dict[str, tuple[Row, ...]], tuple[Cut, ...], int]:
+    """Rows to learn from by split, the cuts of the others, and how many there were."""
+    answers = recipe.ferment.answers
+    section = recipe.distill.choose
+    plan = ChoicePlan(section.answers, section.most, section.prefer, section.cut_off)
+    text = Text.read(places.sealed("ferment")).answers if isinstance(answers, Ask) else ()
+    rows: dict[str, tuple[Row, ...]] = {}
+    cuts: list[Cut] = []
+    total = 0
+    for split in ("train", "validation"):
+        table = documents.read(places.sealed("raw"), split).to_pylist()  # type: ignore[arg-type]
+        taught = choose(table, text, plan, system=answers.system) if isinstance(answers, Ask) else given(table)
+        rows[split] = taught.rows
+        cuts += taught.cuts
+        total += len(taught.rows) + len(taught.cuts)
+    return rows, tuple(cuts), total
+
+
+def build(
+    recipe: Generation, base: Path, lessons: Sequence[Lesson], progress: Progress, start: Start | None
+) -> tuple[Any, Any, Start]:
+    """The untrained student, its tokenizer, and how it was made."""
+    student, seed = recipe.distill.student, recipe.distill.train.seed
+    match student:
+        case GivenStudent():
+            model, tokenizer = load_causal(base)
+            return model, tokenizer, {"kind": student.kind}
+        case FromLanguageConfig():
+            model, tokenizer = decoder_from_config(
+                base,
+                layers=student.layers,
+                hidden_size=student.hidden_size,
+                heads=student.heads,
+                kv_heads=student.kv_heads,
+                intermediate_size=student.intermediate_size,
+                seed=seed,
+            )
+            return model, tokenizer, {"kind": student.kind}
+        case KeepLanguageLayers():
+            made = start or _kept(student, base, lessons, progress)
+            model, tokenizer = keep_decoder_layers(base, made["kept"])
+            return model, tokenizer, made
+
+
+def _kept(student: KeepLanguageLayers, base: Path, lessons: Sequence[Lesson], progress: Progress) -> Start:
+    """Which layers stay, and the scores that decided it."""
+    made: Start = {"kind": student.kind, "by": "given" if isinstance(student.keep, tuple) else student.by}
+    if isinstance(student.keep, tuple):
+        return made | {"kept": list(student.keep)}
+    placement = place("auto", "auto")
+    model, _ = load_causal(base, dtype=placement.dtype)
+    layers = layers_of(model.config)
+    if student.by == "even":
+        return made | {"kept": spread(student.keep, layers)}
+    model.to(placement.device)
+    chosen: list[Lesson] = []
+    while len(chosen) < len(lessons) and sum(map(len, chosen)) < student.calibration:
+        chosen.append(lessons[len(chosen)])
+    sequences = [lesson.ids for lesson in chosen]
+    if student.by == "influence":
+        turned = turns(model, sequences)
+        return made | {"kept": without_idlest_run(turned, student.keep)}
+    starts = [lesson.spans[0][0] for lesson in chosen]
+    what = "comparing the layers"
+    scores = removal_kl(model, sequences, starts, progress=lambda done, total: progress(what, done, total))
+    return made | {"kept": keep_highest(scores, student.keep), "removal_kl": [round(score, 6) for score in scores]}
+
+
+def _vocabularies(recipe: Generation, places: Places, model: Any, tokenizer: Any) -> Vocabularies | None:
+    """How the teacher's ids are read in the student's; ``None`` where no distributions are."""
+    section = recipe.ferment.teacher
+    if recipe.ferment.distributions.form == "none" or isinstance(section, ApiTeacher):
+        return None
+    files = resolve(section.model, cache=places.cache, base=places.base)
+    stored = TokenDist.open(places.sealed("ferment"))
+    head = int(model.get_output_embeddings().weight.shape[0])
+    return agree(load_tokenizer(files, cache=places.cache), stored.header.vocabulary, tokenizer, head)
+
+
+def _signals(places: Places, lessons: Sequence[Lessons], vocabularies: Vocabularies | None) -> Signals:
+    if vocabularies is None:
+        return Gold()
+    whole = {key: one for part in lessons for key, one in part.whole.items()}
+    ids = {key: one.ids for key, one in whole.items()}
+    starts = {key: one.start for key, one in whole.items()}
+    return Stored(TokenDist.open(places.sealed("ferment")), ids, starts, vocabularies)
+
+
+def base_folder(recipe: Generation, *, cache: Path, base: Path) -> Path:
+    """The folder of the model that the student starts from, fetched and converted if need be."""
+    return model_folder(_files(recipe, cache, base), cache)
+
+
+def _files(recipe: Generation, cache: Path, base: Path) -> Files:
+    return resolve(recipe.distill.student.base, cache=cache, base=base)
+
+
+def check_beginning(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
+    """What can be said of the student before any work, if the models are already here."""
+    student = recipe.distill.student
+    try:
+        files = peek(student.base, cache=cache, base=base)
+        if files is None:
+            return []
+        check_files(files)
+        config = next((path for path in files.files if path.name == "config.json"), None)
+        if config is not None and isinstance(student, KeepLanguageLayers):
+            check_decoder(config.parent, student.keep)
+        _check_tokens(recipe, files, cache, base)
+    except StillhouseError as error:
+        return list(error.problems)
+    return []
+
+
+def _check_tokens(recipe: Generation, files: Files, cache: Path, base: Path) -> None:
+    """Refuse a teacher of other tokens, where both tokenizers lie here as plain folders."""
+    teacher = recipe.ferment.teacher
+    if recipe.ferment.distributions.form == "none" or isinstance(teacher, ApiTeacher):
+        return
+    others = peek(teacher.model, cache=cache, base=base)
+    if others is None or others.digest == files.digest:
+        return
+    if any(path.suffix == ".gguf" for path in (*files.files, *others.files)):
+        return
+    one, two = (load_tokenizer(each, cache=cache) for each in (others, files))
+    agree(one, 2**31, two, 2**31)

@@ -1,0 +1,200 @@
+"""Stage 3 for language models: chooses answers, makes the student, and trains it on what the teacher said of each.
+
+Reads ``1-raw`` and ``2-ferment``; writes ``student/`` (a stock transformers folder), ``start.json`` (how the student
+was made), ``training.jsonl`` and ``cuts.parquet`` (answers that were not learned from).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from stillhouse import cuts
+from stillhouse.causal import save_causal
+from stillhouse.cuts import Balance, counts
+from stillhouse.device import place
+from stillhouse.distill.beginning import Beginning, begin, check_beginning
+from stillhouse.distill.language import (
+    Execution,
+    LanguageSettings,
+    LanguageTrained,
+    Live,
+    OnPolicy,
+    OnPolicyPlan,
+    Signals,
+    train_language,
+)
+from stillhouse.distill.students.lora import merged, with_lora
+from stillhouse.distill.token_losses import TokenLoss
+from stillhouse.distill.token_losses import check as check_loss
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.recipe.bind import load_teacher
+from stillhouse.recipe.generation import Generation, LossSection
+from stillhouse.recipe.teachers import ApiTeacher
+from stillhouse.store import reached, scratch_folder, write_json
+from stillhouse.teachers import LocalTeacher as LoadedTeacher
+from stillhouse.teachers.generation import stop_ids
+from stillhouse.workplace import Places, Progress, StageResult
+
+VERSION = 1
+LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+
+
+def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
+    """Run the stage into ``places.draft``."""
+    made = begin(recipe, places, progress)
+    write_json(places.draft / "start.json", made.start)
+    scratch = scratch_folder(places.draft)
+    trained, model = train(recipe, places, made, output=scratch, progress=progress, what="training the student")
+    (scratch / "training.jsonl").replace(places.draft / "training.jsonl")
+    save_causal(model, made.tokenizer, places.draft / "student", ends=made.train.ends)
+    cuts.write(places.draft, made.cuts)
+    reached("student-written")
+    kept = len(made.train.lessons) + len(made.held.lessons)
+    balance = Balance(made.rows_in, kept, len(made.cuts), 0).check("3-distill")
+    summary = {
+        **asdict(balance),
+        "cuts": counts(made.cuts),
+        "trained_on": len(made.train.lessons),
+        "tokens_learned": sum(lesson.learned for lesson in made.train.lessons),
+        "gold_labels_used": 0,
+        "start": made.start,
+        "vocabulary": made.vocabularies.words if made.vocabularies else "each model reads its own ids",
+        "parameters": int(model.num_parameters()),
+        "packing": trained.packing,
+        "steps": trained.steps,
+        "best_step": trained.best_step,
+        "best": {name: round(value, 6) for name, value in trained.best.items()},
+    }
+    return StageResult(summary)
+
+
+def train(
+    recipe: Generation,
+    places: Places,
+    made: Beginning,
+    *,
+    output: Path,
+    progress: Progress,
+    what: str,
+    loss: TokenLoss | None = None,
+    signals: Signals | None = None,
+) -> tuple[LanguageTrained, Any]:
+    """Train the student that ``made`` holds, with the recipe's settings; and the stock model that comes of it.
+
+    loss, signals: of a control, which sees the same lessons in the same order for as many steps, without the teacher.
+    """
+    section, lora, stretch = recipe.distill.train, recipe.distill.student.lora, recipe.distill.on_policy
+    precision = section.precision
+    placement = place(section.device, "auto" if precision == "auto" else precision)
+    settings = LanguageSettings(
+        epochs=section.epochs,
+        step_tokens=section.batch_tokens,
+        row_tokens=section.row_tokens,
+        learning_rate=section.learning_rate,
+        warmup_share=section.warmup_share,
+        weight_decay=section.weight_decay,
+        evaluations=section.evaluations,
+        seed=section.seed,
+        positions=recipe.distill.loss.positions,
+        extra_steps=stretch.steps if stretch else 0,
+        precision="bfloat16" if placement.dtype == "bfloat16" else "float32",
+    )
+    model = made.model.train().requires_grad_()
+    if lora is not None:
+        model = with_lora(model, rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=section.seed)
+    trained = train_language(
+        model,
+        lessons=made.train.lessons,
+        held=made.held.lessons,
+        signals=signals or made.signals,
+        held_signals=signals or made.signals,
+        loss=loss or loss_of(recipe.distill.loss),
+        settings=settings,
+        output=output,
+        on_policy=_on_policy(recipe, places, made) if loss is None else None,
+        real=made.vocabularies.head_real if made.vocabularies else None,
+        execution=Execution(
+            threads=section.threads,
+            use_cpu=placement.device == "cpu",
+            checkpointing=section.checkpointing,
+            report_to=section.report_to,
+        ),
+        progress=lambda done, total, _: progress(what, done, total),
+    )
+    return trained, merged(model) if lora is not None else model
+
+
+def _on_policy(recipe: Generation, places: Places, made: Beginning) -> OnPolicy | None:
+    section, teacher = recipe.distill.on_policy, recipe.ferment.teacher
+    if section is None or isinstance(teacher, ApiTeacher):
+        return None
+    loaded = cast(LoadedTeacher, load_teacher(teacher, cache=places.cache, base=places.base))
+    real = made.vocabularies.real if made.vocabularies and not made.vocabularies.same else None
+    plan = OnPolicyPlan(
+        steps=section.steps,
+        share=section.share,
+        prompts=section.prompts,
+        refresh=section.refresh,
+        max_tokens=section.max_tokens,
+        temperature=section.temperature,
+        seed=recipe.distill.train.seed,
+    )
+    prompts = {lesson.ids[: lesson.spans[-1][0]]: lesson.key for lesson in made.train.lessons}
+    ends = stop_ids(made.model, made.tokenizer)
+    return OnPolicy(
+        [(key, ids) for ids, key in prompts.items()],
+        made.tokenizer,
+        signals=Live(loaded.model, temperature=section.loss.temperature, real=real),
+        loss=loss_of(section.loss),
+        plan=plan,
+        context=int(getattr(made.model.config, "max_position_embeddings", 0) or 2**31),
+        stop_ids=ends | set(made.train.ends),
+        positions=section.loss.positions,
+    )
+
+
+def loss_of(section: LossSection) -> TokenLoss:
+    """The loss that a section describes."""
+    return TokenLoss(
+        section.name,
+        temperature=section.temperature,
+        alpha=section.alpha,
+        beta=section.beta,
+        hard_weight=section.hard_weight,
+        entropy_gate=section.entropy_gate,
+    )
+
+
+def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
+    """Losses against the signals they will have, and the student's base if it is already here."""
+    problems: list[Problem] = []
+    form, stretch = recipe.ferment.distributions.form, recipe.distill.on_policy
+    try:
+        loss = loss_of(recipe.distill.loss)
+        if form != "none" and loss.needs_teacher:
+            check_loss(loss, form)
+            if loss.temperature != 1:
+                problems.append(
+                    Problem(
+                        "distributions are stored at temperature 1, and cannot be softened afterwards",
+                        "distill.loss.temperature",
+                        "leave it at 1, which has the better evidence for language models",
+                    )
+                )
+        if stretch is not None:
+            loss_of(stretch.loss)
+            if isinstance(recipe.ferment.teacher, ApiTeacher):
+                problems.append(
+                    Problem(
+                        "the student's own answers are judged by a teacher that runs here",
+                        "distill.on_policy",
+                        "leave it out, or use a local teacher",
+                    )
+                )
+    except StillhouseError as error:
+        problems += error.problems
+    if recipe.distill.student.vocabulary == "used":
+        problems.append(Problem("taking tokens out is not built yet", "distill.student.vocabulary", "set it to all"))
+    return problems + check_beginning(recipe, cache, base)
