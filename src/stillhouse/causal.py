@@ -135,10 +135,10 @@ def _greedy(model: Any, *, use_cache: bool) -> list[int]:
     model.float()
     with torch.inference_mode(), quiet():
         for _ in range(_NEW_TOKENS):
-            output = model(input_ids=ids, past_key_values=cache, use_cache=use_cache)
+            output = model(input_ids=ids, cache=cache, use_cache=use_cache)
             token = output.logits[:, -1].argmax(-1, keepdim=True)
             written.append(int(token))
-            cache = output.past_key_values if use_cache else None
+            cache = output.cache if use_cache else None
             ids = token if use_cache else torch.cat([ids, token], 1)
     model.to(dtype)
     return written

@@ -72,7 +72,8 @@ def head_of(model: Any, *, real: int | None = None) -> Head:
             where=type(model).__name__,
             fix="check its weights, or load it in float32 or bfloat16",
         )
-    if not off <= _TOLERANCE * max(1.0, float(wanted.abs().max())):
+    allowed = max(_TOLERANCE, 2 * torch.finfo(model.dtype).eps) * max(1.0, float(wanted.abs().max()))
+    if not off <= allowed:
         raise StillhouseError(
             f"{type(model).__name__} changes its logits behind the head (by {off:.2g}), so that the loss cannot be"
             " computed a chunk at a time",

@@ -7,9 +7,11 @@ lessons, order and number of steps with plain cross-entropy on the answers, and 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from stillhouse.causal import save_causal
+from stillhouse.cuts import Balance
 from stillhouse.distill.beginning import begin
 from stillhouse.distill.language import Gold
 from stillhouse.distill.stage_generation import LIBRARIES, train
@@ -33,7 +35,9 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     """Run the step into ``places.draft``."""
     start = json.loads((places.sealed("distill") / "start.json").read_text("utf-8"))
     made = begin(recipe, places, progress, start=start)
-    summary: dict[str, object] = {"controls": list(recipe.controls)}
+    kept = len(made.train.lessons) + len(made.held.lessons)
+    balance = Balance(made.rows_in, kept, len(made.cuts), 0).check("3-controls")
+    summary: dict[str, object] = {**asdict(balance), "controls": list(recipe.controls)}
     if "untrained" in recipe.controls:
         save_causal(made.model, made.tokenizer, places.draft / "untrained", ends=made.train.ends)
     if "ce" in recipe.controls:

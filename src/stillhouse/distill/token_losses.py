@@ -51,7 +51,7 @@ _DEFAULTS: dict[str, tuple[float | None, float | None]] = {
     "alpha-beta": (0.2, 0.7),
 }
 _REVERSE = ("reverse-kl", "skew-reverse-kl")
-_HOT = 2**18  # logits that stay in a processor's cache while they are worked on
+_HOT = 2**20  # logits that stay in a processor's cache while they are worked on
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def build(run: LanguageRun, *, use_cpu: bool) -> Trainer:
         optim="adamw_torch_fused",
         seed=settings.seed,
         use_cpu=use_cpu,
-        gradient_checkpointing=run.execution.checkpointing,
+        activation_checkpointing=run.execution.checkpointing,
         eval_strategy="no",
         save_strategy="no",
         logging_strategy="no",
