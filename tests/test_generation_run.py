@@ -1,0 +1,267 @@
+"""A language model is distilled end to end: by a recipe, resumed, from given answers, plain texts and an endpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from pytest_httpserver import HTTPServer
+from transformers import AutoModelForCausalLM
+from werkzeug import Request, Response
+
+import tiny_chat
+from stillhouse import cuts, documents
+from stillhouse.errors import StillhouseError
+from stillhouse.execute import Finished, run
+from stillhouse.finish.bottle import verify_bottle
+from stillhouse.plan import make_plan
+from stillhouse.recipe import parse_recipe
+from stillhouse.signals import Text, TokenDist
+from stillhouse.store import observe_commit_points
+from stillhouse.use import open_bottle
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+WORDS = tiny_chat.tokenizer()
+MINE = {"provider": "self", "owner": "these tests", "license": "CC0-1.0"}
+PAIRS = [(f"say {one} {two}", f"{one} {two}") for one in tiny_chat.WORDS for two in tiny_chat.WORDS]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: Any) -> Path:
+    """A teacher of four layers that was taught, and prompts with gold, in one folder."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("house")
+    teacher = tiny_chat.model(WORDS, seed=1, layers=4, noise=0.05)
+    tiny_chat.teach(teacher, WORDS, PAIRS, steps=120)
+    tiny_chat.save(teacher, WORDS, folder / "teacher")
+    rows = [{"messages": [{"role": "user", "content": one}], "gold": two} for one, two in PAIRS]
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return folder
+
+
+def mapping(house: Path, **changes: Any) -> dict[str, Any]:
+    made = {
+        "name": "tiny-chat",
+        "task": "text-generation",
+        "rights": {"commercial": False},
+        "raw": {
+            "sources": [
+                {
+                    "name": "words",
+                    "data": str(house / "prompts.jsonl"),
+                    "license": "CC0-1.0",
+                    "columns": {"text": "messages", "label": "gold"},
+                }
+            ],
+            "clean": {"profile": "none"},
+            "duplicates": {"near": False},
+            "decontaminate": {"own_splits": False},
+            "split": {"test": 12, "validation": 8},
+        },
+        "ferment": {
+            "teacher": {"kind": "local", "model": str(house / "teacher"), "license": "MIT", "batch_tokens": 512},
+            "answers": {"kind": "ask", "max_tokens": 12, "temperature": 0.5, "verify": "exact"},
+        },
+        "distill": {
+            "student": {"kind": "keep-layers", "base": str(house / "teacher"), "license": "MIT", "keep": 2},
+            "train": {
+                "epochs": 3,
+                "batch_tokens": 256,
+                "row_tokens": 64,
+                "max_length": 64,
+                "learning_rate": 5e-3,
+                "evaluations": 3,
+                "precision": "float32",
+                "threads": 1,
+            },
+        },
+        "finish": {
+            "evaluate": {"resamples": 200, "max_tokens": 12, "samples": 2, "prompts": 8},
+            "speed": {"prompt_tokens": 8, "new_tokens": 2, "repeats": 1, "threads": 1},
+        },
+    }
+    return json.loads(json.dumps(made)) | changes
+
+
+def distilled(house: Path, *overrides: str, **changes: Any) -> Finished:
+    return run(parse_recipe(mapping(house, **changes), list(overrides)), base=house)
+
+
+def test_a_chat_model_is_distilled_and_bottled(house: Path, workdir: Path) -> None:
+    finished = distilled(house, 'distill.on_policy={"steps": 4, "prompts": 4, "refresh": 2, "max_tokens": 8}')
+    raw, ferment, distill = (finished.folder / name for name in ("1-raw", "2-ferment", "3-distill"))
+    kept = {split: documents.read(raw, split).to_pylist() for split in documents.SPLITS}
+    assert {split: len(rows) for split, rows in kept.items()} == {"train": 44, "validation": 8, "test": 12}
+    assert all(row["messages"][0]["role"] == "user" and row["label"] for rows in kept.values() for row in rows)
+    answers = Text.read(ferment).answers
+    assert len(answers) == 64 and {answer.verified for answer in answers} <= {True, False}
+    assert set(TokenDist.open(ferment).ids) == {answer.key for answer in answers if answer.answer}
+    left = cuts.read(distill).to_pylist()
+    unusable = [answer for answer in answers if answer.incomplete and answer.id not in {r["id"] for r in kept["test"]}]
+    assert len(left) == len(unusable) and {row["reason"] for row in left} <= {"cut-off answer", "empty answer"}
+    start = json.loads((distill / "start.json").read_text())
+    assert len(start["kept"]) == 2 and len(start["removal_kl"]) == 4
+    student = AutoModelForCausalLM.from_pretrained(distill / "student")
+    assert type(student).__name__ == "LlamaForCausalLM" and student.config.num_hidden_layers == 2
+    for control in ("ce", "untrained"):
+        assert AutoModelForCausalLM.from_pretrained(finished.folder / "3-controls" / control)
+    rows = finished.evaluation["rows"]
+    kl = {row["artifact"]: row["value"] for row in rows if row["metric"] == "kl" and row["slice"] == "answers"}
+    assert kl["student"] < 0.7 * kl["untrained"]
+    assert verify_bottle(finished.bottle) == []
+    assert open_bottle(finished.bottle).answer(["say fine dull"], max_tokens=8)
+    again = distilled(house, 'distill.on_policy={"steps": 4, "prompts": 4, "refresh": 2, "max_tokens": 8}')
+    assert again.ran == ()
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(("point", "times"), [("answers-committed", 3), ("checkpoint-written", 2)])
+def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_student(
+    house: Path, workdir: Path, point: str, times: int
+) -> None:
+    straight = distilled(house, "name=straight", "paths.answers=one/answers.sqlite", "controls=[]")
+    left = times
+
+    def die(reached: str) -> None:
+        nonlocal left
+        left -= reached == point
+        if left == 0 and reached == point:
+            raise _Killed
+
+    observe_commit_points(die)
+    try:
+        with pytest.raises(_Killed):
+            distilled(house, "name=killed", "paths.answers=two/answers.sqlite", "controls=[]")
+    finally:
+        observe_commit_points(None)
+    resumed = distilled(house, "name=killed", "paths.answers=two/answers.sqlite", "controls=[]")
+    one, two = (finished.folder / "3-distill" / "student" / "model.safetensors" for finished in (straight, resumed))
+    assert one.read_bytes() == two.read_bytes()
+    import sqlite3
+
+    paid = sqlite3.connect("two/answers.sqlite").execute("SELECT COUNT(*), MAX(times_paid) FROM answers").fetchone()
+    assert paid == (64, 1)
+
+
+def test_given_conversations_are_learned_turn_by_turn(house: Path, workdir: Path) -> None:
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": one},
+                {"role": "assistant", "content": two},
+                {"role": "user", "content": f"{one} again"},
+                {"role": "assistant", "content": f"{two} {two}"},
+            ]
+        }
+        for one, two in PAIRS
+    ]
+    (workdir / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    given = mapping(house)
+    given["raw"]["sources"][0] |= {"data": str(workdir / "chats.jsonl"), "columns": {}}
+    given["ferment"]["answers"] = {"kind": "given"}
+    given["controls"] = []
+    tokens = {}
+    for turns in ("all", "last"):
+        finished = run(parse_recipe(given, [f"distill.choose.turns={turns}", f"name={turns}"]), base=house)
+        summary = json.loads((finished.folder / "3-distill" / "manifest.json").read_text())["summary"]
+        tokens[turns] = summary["tokens_learned"]
+        assert summary["trained_on"] == 44
+    assert tokens["all"] > 1.3 * tokens["last"]
+
+
+def test_plain_texts_are_learned_as_they_stand(house: Path, workdir: Path) -> None:
+    texts = [{"text": f"user says {one}, then {two} and {one}"} for one, two in PAIRS]
+    (workdir / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts), "utf-8")
+    given = mapping(house)
+    given["raw"]["sources"][0] |= {"data": str(workdir / "texts.jsonl"), "columns": {"text": "text"}}
+    given["ferment"]["answers"] = {"kind": "given"}
+    finished = run(parse_recipe(given, ["controls=[ce]"]), base=house)
+    rows = finished.evaluation["rows"]
+    assert {row["artifact"] for row in rows} >= {"teacher", "student", "ce"}
+
+
+def test_prompts_without_answers_are_refused_where_answers_are_to_be_given(house: Path, workdir: Path) -> None:
+    given = mapping(house)
+    given["ferment"]["answers"] = {"kind": "given"}
+    with pytest.raises(StillhouseError, match=r"no document has an answer"):
+        run(parse_recipe(given), base=house)
+
+
+def reply(request: Request) -> Response:
+    """A reasoner that adds two numbers, wrongly where a sample's turn says so, and at times never ends."""
+    body = json.loads(request.data)
+    question = body["messages"][-1]["content"]
+    a, b = (int(word) for word in question.split() if word.isdigit())
+    reply.calls = getattr(reply, "calls", 0) + 1  # type: ignore[attr-defined]
+    wrong, endless = reply.calls % 4 == 0, reply.calls % 7 == 0  # type: ignore[attr-defined]
+    total = a + b + wrong
+    text = f"<think>{a} and {b} make {total}</think>Answer: {total}" if not endless else f"<think>{a} and {b}"
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": "length" if endless else "stop",
+    }
+    usage = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
+    return Response(json.dumps({"model": "m", "choices": [choice], "usage": usage}), mimetype="application/json")
+
+
+def test_right_traces_of_an_endpoint_are_learned_token_by_token(
+    house: Path, workdir: Path, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/v1/chat/completions").respond_with_handler(reply)
+    rows = [{"prompt": f"add {a} and {b}", "completion": "", "gold": str(a + b)} for a in range(6) for b in range(6)]
+    (workdir / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    recipe = mapping(house)
+    recipe["raw"]["sources"][0] |= {"data": str(workdir / "sums.jsonl"), "columns": {"label": "gold"}}
+    recipe["raw"]["split"] = {"test": 6, "validation": 4}
+    recipe["ferment"] = {
+        "teacher": {"kind": "api", "endpoint": httpserver.url_for("/v1"), "model": "m", **MINE},
+        "answers": {"kind": "ask", "samples": 3, "temperature": 0.6, "max_tokens": 40, "verify": "numeric"},
+        "distributions": {"form": "none"},
+    }
+    recipe["distill"]["choose"] = {"answers": "right", "most": 2}
+    recipe["distill"]["loss"] = {"name": "cross-entropy"}
+    recipe["controls"] = ["untrained"]
+    finished = run(parse_recipe(recipe), base=house)
+    summary = json.loads((finished.folder / "3-distill" / "manifest.json").read_text())["summary"]
+    assert set(summary["cuts"]["head"]) == {"cut-off answer", "wrong answer"}
+    assert summary["kept"] <= 2 * 30 and summary["rows_in"] == 3 * 30
+    answers = Text.read(finished.folder / "2-ferment").answers
+    assert all(one.reasoning for one in answers) and {one.verified for one in answers} == {True, False}
+    calls = reply.calls  # type: ignore[attr-defined]
+    assert run(parse_recipe(recipe, ["name=again"]), base=house).ran and reply.calls == calls  # type: ignore[attr-defined]
+    assert pq.read_table(finished.folder / "2-ferment" / "failures.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            'ferment.teacher={"kind": "api", "endpoint": "http://127.0.0.1:1/v1", "model": "m", "owner": "me"}',
+            "endpoint",
+        ),
+        ("distill.loss.name=reverse-kl", "linear"),
+        ("distill.loss.temperature=2", "temperature 1"),
+        ("distill.student.keep=9", "9 layers"),
+        ("ferment.answers.verify=regex", "verify_with"),
+        ("distill.loss.alpha=0.3", "no such number"),
+        ("ferment.distributions.form=none", "cross-entropy"),
+        ("ferment.answers.samples=2", None),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_runs(
+    house: Path, workdir: Path, override: str, told: str | None
+) -> None:
+    if told is None:
+        make_plan(parse_recipe(mapping(house), [override]), base=house).raise_problems()
+        return
+    with pytest.raises(StillhouseError, match=told):
+        make_plan(parse_recipe(mapping(house), [override]), base=house).raise_problems()
