@@ -203,7 +203,7 @@ def reply(request: Request) -> Response:
     reply.calls = getattr(reply, "calls", 0) + 1  # type: ignore[attr-defined]
     wrong, endless = reply.calls % 4 == 0, reply.calls % 7 == 0  # type: ignore[attr-defined]
     total = a + b + wrong
-    text = f"<think>{a} and {b} make {total}</think>Answer: {total}" if not endless else f"<think>{a} and {b}"
+    text = f"<think>{a} and {b} make {total}</think>Answer: {total}" + " and" * endless
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": text},

@@ -113,9 +113,6 @@ class Lora(Section):
 class LanguageStudent(Student):
     """A student language model."""
 
-    vocabulary: Annotated[
-        Literal["all", "used"], result("used: tokens that the training texts do not need are taken out")
-    ] = "all"
     lora: Annotated[Lora | None, Field(description="Train low-rank updates only; empty: all weights")] = None
 
 
@@ -235,8 +232,6 @@ class Train(Section):
     ] = "auto"
     seed: Annotated[Seed, result("Seeds new weights, the order of answers and dropout")] = 0
     checkpointing: Annotated[bool, execution("Compute activations again in the backward pass, to save memory")] = False
-    processes: Annotated[PositiveInt, execution("Processes that share each step (accelerate)")] = 1
-    accelerate: Annotated[str | None, execution("An accelerate config file; it rules the processes then")] = None
     device: Annotated[Literal["auto", "cpu", "cuda"], execution("Where it is trained")] = "auto"
     threads: Annotated[PositiveInt | None, execution("CPU threads; empty: as torch chooses")] = None
     report_to: Annotated[tuple[str, ...], execution("Trackers that transformers knows, such as tensorboard")] = ()

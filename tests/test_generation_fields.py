@@ -1,0 +1,167 @@
+"""Which field of a recipe for text-generation makes which stage run again: a table by hand, against the plan."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_chat
+from stillhouse.plan import make_plan
+from stillhouse.recipe import Classification, Generation, parse_recipe
+from stillhouse.recipe.fields import STEPS, leaves
+
+FROM_CONFIG = {"kind": "from-config", "layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 24}
+
+# fields of its own: another value, and the first stage that must run again
+TABLE: dict[str, tuple[object, str | None]] = {
+    "task": (None, None),
+    "ferment.answers.kind": ("given", "ferment"),
+    "ferment.answers.system": ("Be kind.", "ferment"),
+    "ferment.answers.max_tokens": (9, "ferment"),
+    "ferment.answers.temperature": (0.1, "ferment"),
+    "ferment.answers.top_p": (0.5, "ferment"),
+    "ferment.answers.samples": (2, "ferment"),
+    "ferment.answers.stop": (["."], "ferment"),
+    "ferment.answers.seed": (4, "ferment"),
+    "ferment.answers.verify": ("exact", "ferment"),
+    "ferment.answers.verify_with": ({"ignore_case": True}, "ferment"),
+    "ferment.distributions.form": ("top-k", "ferment"),
+    "ferment.distributions.k": (3, "ferment"),
+    "ferment.distributions.m": (9, "ferment"),
+    "distill.student.lora.rank": (4, "distill"),
+    "distill.student.lora.alpha": (4.0, "distill"),
+    "distill.student.lora.targets": (["q_proj"], "distill"),
+    "distill.student.kind": ("SECTION", "distill"),
+    "distill.student.keep": (2, "distill"),
+    "distill.student.by": ("even", "distill"),
+    "distill.student.calibration": (77, "distill"),
+    "distill.student.layers": (1, "distill"),
+    "distill.student.hidden_size": (32, "distill"),
+    "distill.student.heads": (4, "distill"),
+    "distill.student.kv_heads": (1, "distill"),
+    "distill.student.intermediate_size": (16, "distill"),
+    "distill.choose.answers": ("right", "distill"),
+    "distill.choose.most": (2, "distill"),
+    "distill.choose.prefer": ("shortest", "distill"),
+    "distill.choose.cut_off": ("learn", "distill"),
+    "distill.choose.turns": ("last", "distill"),
+    "distill.loss.name": ("cross-entropy", "distill"),
+    "distill.loss.temperature": (2.0, "distill"),
+    "distill.loss.alpha": (0.3, "distill"),
+    "distill.loss.beta": (0.3, "distill"),
+    "distill.loss.hard_weight": (0.5, "distill"),
+    "distill.loss.entropy_gate": (0.8, "distill"),
+    "distill.loss.positions": (0.5, "distill"),
+    "distill.train.epochs": (2, "distill"),
+    "distill.train.batch_tokens": (99, "distill"),
+    "distill.train.row_tokens": (99, "distill"),
+    "distill.train.max_length": (99, "distill"),
+    "distill.train.learning_rate": (1e-5, "distill"),
+    "distill.train.warmup_share": (0.2, "distill"),
+    "distill.train.weight_decay": (0.2, "distill"),
+    "distill.train.evaluations": (2, "distill"),
+    "distill.train.precision": ("float32", "distill"),
+    "distill.train.seed": (3, "distill"),
+    "distill.train.checkpointing": (True, None),
+    "distill.train.device": ("cpu", None),
+    "distill.train.threads": (1, None),
+    "distill.train.report_to": (["tensorboard"], None),
+    "distill.on_policy.steps": (9, "distill"),
+    "distill.on_policy.share": (0.9, "distill"),
+    "distill.on_policy.prompts": (9, "distill"),
+    "distill.on_policy.refresh": (9, "distill"),
+    "distill.on_policy.max_tokens": (9, "distill"),
+    "distill.on_policy.temperature": (0.9, "distill"),
+    "distill.on_policy.loss.name": ("reverse-kl", "distill"),
+    "distill.on_policy.loss.temperature": (2.0, "distill"),
+    "distill.on_policy.loss.alpha": (0.3, "distill"),
+    "distill.on_policy.loss.beta": (0.3, "distill"),
+    "distill.on_policy.loss.hard_weight": (0.5, "distill"),
+    "distill.on_policy.loss.entropy_gate": (0.9, "distill"),
+    "distill.on_policy.loss.positions": (0.5, "distill"),
+    "controls": (["ce"], "controls"),
+    "finish.precision": ("float32", "finish"),
+    "finish.evaluate.prompts": (9, "finish"),
+    "finish.evaluate.max_tokens": (9, "finish"),
+    "finish.evaluate.samples": (9, "finish"),
+    "finish.evaluate.other_text.data": ("A FILE", "finish"),
+    "finish.evaluate.other_text.text": ("other", "finish"),
+    "finish.evaluate.other_text.most": (9, "finish"),
+    "finish.speed.prompt_tokens": (9, None),
+    "finish.speed.new_tokens": (9, None),
+    "finish.speed.repeats": (2, None),
+}
+
+
+def test_the_table_names_every_field_that_classification_has_not() -> None:
+    shared = {(leaf.path, leaf.kind, leaf.enters, leaf.description) for leaf in leaves(Classification)}
+    own = {
+        leaf.path
+        for leaf in leaves(Generation)
+        if (leaf.path, leaf.kind, leaf.enters, leaf.description) not in shared or leaf.path in TABLE
+    }
+    same_but_for_words = own - set(TABLE)
+    assert same_but_for_words <= {leaf.path for leaf in leaves(Classification)}
+    assert set(TABLE) <= {leaf.path for leaf in leaves(Generation)}
+    new = {leaf.path for leaf in leaves(Generation)} - {leaf.path for leaf in leaves(Classification)}
+    assert new <= set(TABLE)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: Any) -> Path:
+    folder = tmp_path_factory.mktemp("fields")
+    words = tiny_chat.tokenizer()
+    tiny_chat.save(tiny_chat.model(words, layers=4), words, folder / "teacher")
+    (folder / "rows.jsonl").write_text('{"text": "say fine"}\n', "utf-8")
+    (folder / "more.jsonl").write_text('{"text": "say dull", "other": "x"}\n', "utf-8")
+    return folder
+
+
+def start(home: Path, field: str) -> dict[str, Any]:
+    student: dict[str, Any] = {"kind": "keep-layers", "base": str(home / "teacher"), "keep": 3, "license": "MIT"}
+    if field.removeprefix("distill.student.") in ("layers", "hidden_size", "heads", "kv_heads", "intermediate_size"):
+        student = {**FROM_CONFIG, "base": str(home / "teacher"), "license": "MIT"}
+    if ".lora." in field:
+        student["lora"] = {}
+    loss = {"name": "alpha-beta"} if field.endswith((".alpha", ".beta")) else {}
+    gated = {"hard_weight": 0.1} if field.endswith("entropy_gate") else {}
+    made: dict[str, Any] = {
+        "name": "fields",
+        "task": "text-generation",
+        "raw": {"sources": [{"name": "rows", "data": str(home / "rows.jsonl"), "license": "CC0-1.0"}]},
+        "ferment": {
+            "teacher": {"kind": "local", "model": str(home / "teacher"), "license": "MIT"},
+            "answers": {"kind": "ask", "temperature": 0.7},
+        },
+        "distill": {"student": student, "loss": loss | gated, "on_policy": {"steps": 4, "loss": loss}},
+        "finish": {"evaluate": {"other_text": {"data": str(home / "rows.jsonl")}}},
+    }
+    return json.loads(json.dumps(made))
+
+
+@pytest.mark.parametrize("field", [field for field, (value, _) in TABLE.items() if value is not None])
+def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path, field: str) -> None:
+    value, expected = TABLE[field]
+    before, after = start(home, field), start(home, field)
+    if value == "A FILE":
+        value = str(workdir / "more.jsonl")
+        shutil.copyfile(home / "more.jsonl", value)
+    if value == "SECTION":
+        after["distill"]["student"] = {**FROM_CONFIG, "base": str(home / "teacher"), "license": "MIT"}
+    elif field == "ferment.answers.kind":
+        after["ferment"]["answers"] = {"kind": "given"}
+    else:
+        node: Any = after
+        *parents, last = field.split(".")
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = value
+    old, new = (
+        {step.name: step.fingerprint for step in make_plan(parse_recipe(mapping), base=home).steps}
+        for mapping in (before, after)
+    )
+    assert next((step for step in STEPS if old[step] != new[step]), None) == expected
