@@ -19,6 +19,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run
 from stillhouse.finish.bottle import verify_bottle
 from stillhouse.plan import make_plan
+from stillhouse.preview import preview
 from stillhouse.recipe import parse_recipe
 from stillhouse.signals import Text, TokenDist
 from stillhouse.store import observe_commit_points
@@ -175,6 +176,20 @@ def test_given_conversations_are_learned_turn_by_turn(house: Path, workdir: Path
         tokens[turns] = summary["tokens_learned"]
         assert summary["trained_on"] == 44
     assert tokens["all"] > 1.3 * tokens["last"]
+
+
+def test_a_preview_shows_what_is_asked_and_what_is_learned(house: Path, workdir: Path) -> None:
+    (row,) = preview(parse_recipe(mapping(house)), base=house, rows=1)
+    assert row.teacher_text.startswith("<|im_start|>user\nsay ") and row.teacher_text.endswith("assistant\n")
+    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
+    (workdir / "chats.jsonl").write_text(json.dumps({"messages": turns}), "utf-8")
+    given = mapping(house)
+    given["raw"]["sources"][0] |= {"data": str(workdir / "chats.jsonl"), "columns": {}}
+    given["ferment"]["answers"] = {"kind": "given"}
+    (row,) = preview(parse_recipe(given), base=house, rows=1)
+    assert row.student_text == "b<|im_end|>\nd<|im_end|>" and WORDS.decode(row.student_ids) == "b<|im_end|>d<|im_end|>"
+    (row,) = preview(parse_recipe(given, ["distill.choose.turns=last"]), base=house, rows=1)
+    assert row.student_text == "d<|im_end|>"
 
 
 def test_plain_texts_are_learned_as_they_stand(house: Path, workdir: Path) -> None:

@@ -34,7 +34,7 @@ from stillhouse.rights import DISCLAIMER
 from stillhouse.workplace import Progress as Report
 
 if TYPE_CHECKING:
-    from stillhouse.preview import PreviewedRow
+    from stillhouse.preview_chat import PreviewedRow
     from stillhouse.trial import Notebook, Outcome
     from stillhouse.use import Said
 

@@ -6,16 +6,17 @@ for row in preview(recipe, base=Path("recipes"), rows=3): print(row.teacher_text
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stillhouse.addresses import resolve
 from stillhouse.distill.stage_classification import base_folder
 from stillhouse.plan import make_plan
+from stillhouse.preview_chat import Ids, PreviewedRow, preview_chat
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prompt_of, question_of
 from stillhouse.recipe.classification import Classification, as_classification
+from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.student import quiet
@@ -23,29 +24,11 @@ from stillhouse.teachers import is_classifier
 from stillhouse.teachers.local import Renderer, encode_answers, load_tokenizer, model_folder
 from stillhouse.teachers.templates import text_ids
 
-Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class PreviewedRow:
-    """One row as both models see it. Ids are what is computed on, special tokens included.
-
-    teacher_text: up to where the answer begins. teacher_answers: what may follow, with the ids that are scored; empty
-    for a classifier, which reads the text alone, and behind an endpoint, whose tokens are not known.
-    student_text: what is left of the document after the student's cut at ``max_length``, decoded from its ids.
-    """
-
-    origin: str
-    teacher_text: str
-    teacher_ids: Ids
-    teacher_answers: dict[str, Ids]
-    student_text: str
-    student_ids: Ids
-    student_cut_off: bool
-
 
 def preview(recipe: Recipe, *, base: Path, rows: int = 3) -> list[PreviewedRow]:
     """Render ``rows`` rows of the sources; loads both tokenizers and no weights. Raises what ``check`` would raise."""
+    if isinstance(recipe, Generation):
+        return preview_chat(recipe, base=base, rows=rows)
     recipe = as_classification(recipe, "a preview")
     make_plan(recipe, base=base).raise_problems()
     cache = Path(recipe.paths.cache)

@@ -197,10 +197,11 @@ def _rows(plan: SourcePlan, files: Files) -> Iterator[Row | Unreadable]:
 
 
 class Sampled(NamedTuple):
-    """A row as it would become a document."""
+    """A row as it would become a document; messages: its turns, for ``text-generation``."""
 
     origin: str
     text: str
+    messages: list[dict[str, str]] | None = None
 
 
 def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> tuple[list[Sampled], int]:
@@ -221,7 +222,7 @@ def sample_rows(recipe: Recipe, *, cache: Path, base: Path, count: int) -> tuple
                 if row.leaves is not None or row.text is None:
                     continue
                 total += 1
-                place = (digest_of(row.text), Sampled(row.origin, row.text))
+                place = (digest_of(row.text), Sampled(row.origin, row.text, row.messages))
                 at = bisect_left(chosen, place[0], key=itemgetter(0))
                 if at < count and not (at < len(chosen) and chosen[at][0] == place[0]):
                     chosen.insert(at, place)
