@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install quickstart controls test check fix bench clean
+.PHONY: install quickstart controls chat test check fix bench clean
 
 install: $(INSTALLED)
 
@@ -19,6 +19,9 @@ quickstart: install  ## distill, evaluate and bottle the example; a second call 
 
 controls: install  ## the same with controls: what gold labels would have reached
 	$(BIN)/stillhouse run recipes/quickstart.yaml --set 'controls={}'
+
+chat: install  ## a small chat model from a larger one; about an hour on two cores
+	$(BIN)/stillhouse run recipes/chat.yaml
 
 check: install  ## lint, types and import contracts
 	$(BIN)/ruff check src tests bench

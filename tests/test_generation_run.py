@@ -18,6 +18,7 @@ from stillhouse import cuts, documents
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run
 from stillhouse.finish.bottle import verify_bottle
+from stillhouse.forecast import forecast
 from stillhouse.plan import make_plan
 from stillhouse.preview import preview
 from stillhouse.recipe import parse_recipe
@@ -190,6 +191,19 @@ def test_a_preview_shows_what_is_asked_and_what_is_learned(house: Path, workdir:
     assert row.student_text == "b<|im_end|>\nd<|im_end|>" and WORDS.decode(row.student_ids) == "b<|im_end|>d<|im_end|>"
     (row,) = preview(parse_recipe(given, ["distill.choose.turns=last"]), base=house, rows=1)
     assert row.student_text == "d<|im_end|>"
+
+
+def test_a_forecast_counts_what_is_to_be_written_and_paid_for(house: Path, workdir: Path) -> None:
+    here = forecast(parse_recipe(mapping(house)), base=house)
+    assert here is not None and "64 answers" in here.lines()[0] and "768 tokens to write" in here.lines()[0]
+    paid = mapping(house)
+    paid["ferment"]["distributions"] = {"form": "none"}
+    paid["distill"]["loss"] = {"name": "cross-entropy"}
+    prices = {"price_prompt": 1.0, "price_answer": 2.0}
+    teacher = {"kind": "api", "endpoint": "http://127.0.0.1:1", "model": "m", "spending": prices}
+    paid["ferment"]["teacher"] = teacher
+    there = forecast(parse_recipe(paid), base=house)
+    assert there is not None and there.money[1] == pytest.approx((there.prompt_tokens + 2 * 768) / 1e6)  # type: ignore[union-attr, index]
 
 
 def test_plain_texts_are_learned_as_they_stand(house: Path, workdir: Path) -> None:

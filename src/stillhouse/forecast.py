@@ -15,11 +15,13 @@ from stillhouse.device import Placement, place
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prices_of, prompt_of, question_of
 from stillhouse.recipe.classification import Classification
+from stillhouse.recipe.generation import Ask, Generation
 from stillhouse.recipe.model import Recipe
-from stillhouse.recipe.teachers import ApiLabeler
+from stillhouse.recipe.teachers import ApiLabeler, ApiTeacher
 from stillhouse.student import quiet
 from stillhouse.teachers import is_classifier
 from stillhouse.teachers.local import Renderer, common_prefix, load_tokenizer, model_folder
+from stillhouse.teachers.sequences import asked
 from stillhouse.teachers.templates import texts_ids
 
 _SAMPLE = 200
@@ -77,14 +79,36 @@ class ApiForecast:
         ]
 
 
-def forecast(recipe: Recipe, *, base: Path) -> Forecast | ApiForecast | None:
+@dataclass(frozen=True)
+class WritingForecast:
+    """Of a teacher that runs here and writes: answers, tokens read, tokens written from, to, and the bytes of the
+    distributions along them."""
+
+    answers: int
+    prompt_tokens: int
+    answer_tokens: tuple[int, int]
+    bytes: int
+
+    def lines(self) -> list[str]:
+        """The forecast in plain words."""
+        low, high = self.answer_tokens
+        stored = f", up to {self.bytes / 1e6:,.1f} MB of distributions" if self.bytes else ""
+        return [
+            f"teacher: {self.answers:,} answers after about {self.prompt_tokens:,} tokens of prompts, {low:,} to "
+            f"{high:,} tokens to write{stored}",
+        ]
+
+
+def forecast(recipe: Recipe, *, base: Path) -> Forecast | ApiForecast | WritingForecast | None:
     """A forecast from up to 200 rows; ``None`` while the teacher or a source has still to be fetched."""
     cache = Path(recipe.paths.cache)
+    if any(peek(one.data, cache=cache, base=base) is None for one in recipe.raw.sources):
+        return None
+    if isinstance(recipe, Generation):
+        return _of_writing(recipe, cache, base)
     if not isinstance(recipe, Classification):
         return None
     section = recipe.ferment.teacher
-    if any(peek(one.data, cache=cache, base=base) is None for one in recipe.raw.sources):
-        return None
     if isinstance(section, ApiLabeler):
         return _of_endpoint(recipe, section, cache, base)
     files = peek(section.model, cache=cache, base=base)
@@ -134,6 +158,28 @@ def _of_endpoint(recipe: Classification, section: ApiLabeler, cache: Path, base:
     prices = prices_of(section)
     money = None if prices is None else (prices.of(prompts, answers[0]), prices.of(prompts, answers[1]))
     return ApiForecast(calls, prompts, answers, money)
+
+
+# bytes a token that each form of distributions was measured to take, at m draws or k entries (docs/measurements.md)
+_BYTES_PER_DRAW, _BYTES_PER_ENTRY = 1.15, 2.7
+
+
+def _of_writing(recipe: Generation, cache: Path, base: Path) -> ApiForecast | WritingForecast | None:
+    sample, total = sample_rows(recipe, cache=cache, base=base, count=_SAMPLE)
+    answers, section, kept = recipe.ferment.answers, recipe.ferment.teacher, recipe.ferment.distributions
+    if not sample or not isinstance(answers, Ask):
+        return None
+    asks = [asked({"messages": row.messages, "text": row.text}, answers.system) for row in sample]
+    size = mean(sum(len(turn["content"].encode("utf-8")) for turn in messages) for messages in asks)
+    calls = _documents(recipe, total) * answers.samples
+    prompts = round(calls * size / _BYTES_PER_TOKEN)
+    written = (4 * calls, answers.max_tokens * calls)
+    if isinstance(section, ApiTeacher):
+        prices = prices_of(section)
+        money = None if prices is None else (prices.of(prompts, written[0]), prices.of(prompts, written[1]))
+        return ApiForecast(calls, prompts, written, money)
+    each = {"sparse": _BYTES_PER_DRAW * kept.m, "top-k": _BYTES_PER_ENTRY * kept.exact}.get(kept.form, 0.0)
+    return WritingForecast(calls, prompts, written, round(written[1] * each))
 
 
 def _parameters(folder: Path) -> tuple[int, int, int]:
