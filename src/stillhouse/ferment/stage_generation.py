@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -40,7 +40,7 @@ from stillhouse.teachers.capabilities import require
 from stillhouse.teachers.drawing import Sampling
 from stillhouse.teachers.sequences import TokenSequence, asked, conversation, plain, said, shortened
 from stillhouse.teachers.templates import ChatTemplate, RowError
-from stillhouse.verifiers import by_name
+from stillhouse.verifiers import Verdict, Verifier, by_name
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
@@ -182,12 +182,18 @@ def _verified(written: Written, answers: Ask, rows: Documents) -> Written:
     if answers.verify is None:
         return written
     verify, gold = by_name(answers.verify, **answers.verify_with), {row["id"]: row["label"] for row in rows}
-    judged = [
-        one
-        for answer in written.answers
-        for one in judge([answer], lambda text, wanted=gold[answer.id]: verify(text, wanted))  # type: ignore[misc]
-    ]
+    judged: list[TextAnswer] = []
+    for answer in written.answers:
+        wanted = gold[answer.id]
+        if verify(answer.answer, wanted).right is None:  # there is no gold, so that not even a cut-off answer is wrong
+            judged.append(answer)
+        else:
+            judged += judge([answer], _against(verify, wanted))
     return Written(tuple(judged), written.failures, written.new, written.new_tokens, written.facts)
+
+
+def _against(verify: Verifier, gold: str | None) -> Callable[[str], Verdict]:
+    return lambda answer: verify(answer, gold)
 
 
 def _header(recipe: Generation, loaded: LoadedTeacher | None) -> dict[str, Any]:
