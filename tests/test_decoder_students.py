@@ -18,6 +18,7 @@ from stillhouse.distill.students.decoders import (
     keep_decoder_layers,
 )
 from stillhouse.distill.students.layer_scores import keep_highest, removal_kl, turns, without_idlest_run
+from stillhouse.distill.students.lora import merged, with_lora
 from stillhouse.errors import StillhouseError
 from tiny_world import language_tokenizer
 
@@ -207,3 +208,28 @@ def test_a_class_of_ones_own_is_not_saved(tmp_path: Path) -> None:
     wrapped = type("Mine", (type(model),), {})(model.config)
     with pytest.raises(StillhouseError, match="stock"):
         save_causal(wrapped, language_tokenizer(), tmp_path / "student")
+
+
+def test_low_rank_updates_move_the_student_and_are_merged_into_a_stock_model(tmp_path: Path) -> None:
+    base = teacher(tmp_path / "teacher")
+    whole, words = load_causal(base)
+    ids = torch.tensor(sequences()[-1:])
+    before = whole(ids).logits.detach().clone()
+    state = torch.get_rng_state()
+    adapted = with_lora(whole, rank=2, alpha=4.0, targets=("q_proj", "v_proj"), seed=1)
+    assert state.equal(torch.get_rng_state())
+    trained = [name for name, one in adapted.named_parameters() if one.requires_grad]
+    assert trained and all("lora_" in name for name in trained)
+    assert adapted(input_ids=ids).logits.equal(before)  # an update starts at nothing
+    optimizer = torch.optim.SGD([one for one in adapted.parameters() if one.requires_grad], lr=1.0)
+    for _ in range(3):
+        adapted(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+    after = adapted(input_ids=ids).logits.detach()
+    stock = merged(adapted)
+    save_causal(stock, words, tmp_path / "student")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "student")
+    assert torch.allclose(again(ids).logits, after, atol=1e-4) and not torch.allclose(after, before, atol=1e-2)
+    assert not list((tmp_path / "student").glob("adapter*"))
+    with pytest.raises(StillhouseError, match="fit nowhere"):
+        with_lora(load_causal(base)[0], rank=2, alpha=4.0, targets=("nothing",), seed=1)

@@ -25,6 +25,7 @@ from stillhouse.distill.language import (
 )
 from stillhouse.distill.language.packing import batch_of, pack, packs, plan_steps, states_of
 from stillhouse.distill.language.run import LanguageRun
+from stillhouse.distill.students.lora import with_lora
 from stillhouse.distill.token_losses import TokenLoss
 from stillhouse.distill.vocabularies import Vocabularies
 from stillhouse.errors import StillhouseError
@@ -284,8 +285,8 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, own: bool) -> None:
+@pytest.mark.parametrize("own", [False, True, "low-rank"])
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, own: bool | str) -> None:
     taught = lessons()
     signals = store(tmp_path / "s", teacher(), taught)
     seen: dict[str, list[str]] = {"straight": [], "killed": []}
@@ -302,6 +303,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, own: bool) -> 
 
     def train(name: str) -> Any:
         model = student()
+        if own == "low-rank":
+            model = with_lora(model, rank=2, alpha=4.0, targets=(), seed=0)
         train_language(
             model,
             lessons=taught,
@@ -309,9 +312,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, own: bool) -> 
             signals=Watched(name),
             held_signals=signals,
             loss=TokenLoss(),
-            settings=replace(SETTINGS, extra_steps=8 if own else 0, evaluations=5),
+            settings=replace(SETTINGS, extra_steps=8 if own is True else 0, evaluations=5),
             output=tmp_path / name,
-            on_policy=stretch() if own else None,
+            on_policy=stretch() if own is True else None,
             execution=Execution(threads=1),
         )
         return model
@@ -322,7 +325,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, own: bool) -> 
     def die(point: str) -> None:
         nonlocal written
         written += point == "checkpoint-written"
-        if written == (4 if own else 3):
+        if written == (4 if own is True else 2):
             raise _Killed
 
     observe_commit_points(die)

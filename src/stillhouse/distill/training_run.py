@@ -87,7 +87,7 @@ class TrainingRun(ABC):
                 trainer = self.make_trainer(use_cpu=use_cpu)
                 trainer.train(resume_from_checkpoint=str(newest.folder) if newest else None)
         self._write_log()
-        self.model.load_state_dict(self.best_weights)
+        self.model.load_state_dict(self.best_weights, strict=False)  # tied weights are kept once
         self.model.eval()
         return self.best()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_model, save_model
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -64,6 +66,21 @@ class LanguageTrainer(Trainer):
         """The whole run as one pass: a step number alone says where to resume; processes take parts by turns."""
         loader: DataLoader[int] = DataLoader(self.train_dataset, batch_size=1, collate_fn=_named)
         return self.accelerator.prepare(loader) if self.run.world > 1 else loader
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        """A model with low-rank updates is kept whole, like any other, so that one way of resuming serves both."""
+        if not hasattr(self.run.model, "peft_config"):
+            super()._save(output_dir, state_dict)
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.run.model, str(folder / "model.safetensors"))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if not hasattr(self.run.model, "peft_config"):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        load_model(self.run.model, str(Path(resume_from_checkpoint) / "model.safetensors"))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
         return torch.ones((), device=device)
