@@ -40,6 +40,44 @@ def soft_label_kl(
     return temperature**2 * (log_p.exp() * (log_p - log_q)).sum(dim=-1)
 
 
+def multi_label_kl(
+    logits: Tensor,  # (B, K)
+    target_probs: Tensor,  # (B, K), each label's own probability; rows need not sum to one
+    *,
+    temperature: float,
+) -> Tensor:  # (B,)
+    """Return ``T² · Σ KL(p ‖ q)`` over K yes-or-no labels in nats, per example; q is the sigmoid of ``logits / T``.
+
+    The teacher's probabilities are softened as its logits over T would be. No gradient reaches them.
+
+    Source: Hinton, Vinyals and Dean (2015), section 2, for each label as a distribution over two outcomes.
+    """
+    import torch
+
+    logits = _widen(logits)
+    target = target_probs.detach().to(logits).clamp(_tiny(logits), 1 - torch.finfo(logits.dtype).eps)
+    soft = torch.logit(target) / temperature
+    scaled = logits / temperature
+    yes, log = soft.sigmoid(), torch.nn.functional.logsigmoid
+    each = yes * (log(soft) - log(scaled)) + (1 - yes) * (log(-soft) - log(-scaled))
+    return temperature**2 * each.sum(dim=-1)
+
+
+def group_balanced(
+    losses: Tensor,  # (B,)
+    groups: Tensor,  # (B,), integers; -1 for no group
+) -> Tensor:  # (B,)
+    """Return the losses weighted so that every group of the batch counts the same, and their mean stays a mean.
+
+    An example of a group with n of B members among G groups weighs ``B / (G n)``; those without a group are one, too.
+    Source: weights inverse to group sizes, as in Sagawa et al. 2020, arXiv 1911.08731, for a single batch.
+    """
+    import torch
+
+    _, place, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    return losses * (len(losses) / (len(sizes) * sizes[place])).to(losses)
+
+
 def cross_entropy(
     logits: Tensor,  # (B, K)
     labels: Tensor,  # (B,), integers in 0..K-1
