@@ -32,6 +32,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "ferment.distributions.form": ("top-k", "ferment"),
     "ferment.distributions.k": (3, "ferment"),
     "ferment.distributions.m": (9, "ferment"),
+    "distill.student.vocabulary": ("used", "distill"),
     "distill.student.lora.rank": (4, "distill"),
     "distill.student.lora.alpha": (4.0, "distill"),
     "distill.student.lora.targets": (["q_proj"], "distill"),

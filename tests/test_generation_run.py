@@ -153,6 +153,16 @@ def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_student(
     assert paid == (64, 1)
 
 
+def test_a_student_with_fewer_tokens_learns_from_the_same_signals(house: Path, workdir: Path) -> None:
+    stretch = 'distill.on_policy={"steps": 2, "prompts": 2, "refresh": 2, "max_tokens": 6}'
+    finished = distilled(house, "distill.student.vocabulary=used", stretch)
+    student = AutoModelForCausalLM.from_pretrained(finished.folder / "3-distill" / "student")
+    assert student.config.vocab_size < len(WORDS)
+    rows = finished.evaluation["rows"]
+    kl = {row["artifact"]: row["value"] for row in rows if row["metric"] == "kl" and row["slice"] == "answers"}
+    assert kl["student"] < 0.8 * kl["untrained"]
+
+
 def test_given_conversations_are_learned_turn_by_turn(house: Path, workdir: Path) -> None:
     rows = [
         {

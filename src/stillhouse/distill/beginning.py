@@ -7,7 +7,7 @@ made.model, made.tokenizer, made.train, made.signals, made.cuts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from stillhouse.distill.material import ChoicePlan, Lessons, Row, as_lessons, ch
 from stillhouse.distill.students.decoders import check_decoder, decoder_from_config, keep_decoder_layers, layers_of
 from stillhouse.distill.students.keep_layers import spread
 from stillhouse.distill.students.layer_scores import keep_highest, removal_kl, turns, without_idlest_run
+from stillhouse.distill.students.trim_vocabulary import trim_vocabulary
 from stillhouse.distill.vocabularies import Vocabularies, agree
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.generation import (
@@ -67,18 +68,32 @@ def begin(recipe: Generation, places: Places, progress: Progress, *, start: Star
         as_lessons(rows[split], base_tokenizer, max_length=limit, turns=which) for split in ("train", "validation")
     )
     model, tokenizer, made = build(recipe, base, train.lessons, progress, start)
-    vocabularies = _vocabularies(recipe, places, model, tokenizer)
+    teacher_ids = None
+    if recipe.distill.student.vocabulary == "used":
+        used = {one for part in (train, held) for lesson in part.lessons for one in lesson.ids}
+        trimmed = trim_vocabulary(model, tokenizer, used=used)
+        model, tokenizer, teacher_ids = trimmed.model, trimmed.tokenizer, trimmed.teacher_ids
+    vocabularies = _vocabularies(recipe, places, model, tokenizer, teacher_ids)
     return Beginning(
         model,
         tokenizer,
-        train,
-        held,
+        _renumbered(train, teacher_ids),
+        _renumbered(held, teacher_ids),
         rows_in,
         _signals(places, [train, held], vocabularies),
         vocabularies,
         (*cuts, *train.cuts, *held.cuts),
         made,
     )
+
+
+def _renumbered(part: Lessons, teacher_ids: tuple[int, ...] | None) -> Lessons:
+    """The lessons in the ids of a trimmed vocabulary, which splits these texts as the whole one does."""
+    if teacher_ids is None:
+        return part
+    new = {old: number for number, old in enumerate(teacher_ids)}
+    lessons = tuple(replace(one, ids=tuple(new[each] for each in one.ids)) for one in part.lessons)
+    return replace(part, lessons=lessons, ends=tuple(new[one] for one in part.ends))
 
 
 def _chosen(recipe: Generation, places: Places) -> tuple[dict[str, tuple[Row, ...]], tuple[Cut, ...], int]:
@@ -149,7 +164,9 @@ def _kept(student: KeepLanguageLayers, base: Path, lessons: Sequence[Lesson], pr
     return made | {"kept": keep_highest(scores, student.keep), "removal_kl": [round(score, 6) for score in scores]}
 
 
-def _vocabularies(recipe: Generation, places: Places, model: Any, tokenizer: Any) -> Vocabularies | None:
+def _vocabularies(
+    recipe: Generation, places: Places, model: Any, tokenizer: Any, teacher_ids: tuple[int, ...] | None
+) -> Vocabularies | None:
     """How the teacher's ids are read in the student's; ``None`` where no distributions are."""
     section = recipe.ferment.teacher
     if recipe.ferment.distributions.form == "none" or isinstance(section, ApiTeacher):
@@ -157,7 +174,11 @@ def _vocabularies(recipe: Generation, places: Places, model: Any, tokenizer: Any
     files = resolve(section.model, cache=places.cache, base=places.base)
     stored = TokenDist.open(places.sealed("ferment"))
     head = int(model.get_output_embeddings().weight.shape[0])
-    return agree(load_tokenizer(files, cache=places.cache), stored.header.vocabulary, tokenizer, head)
+    own = load_tokenizer(files, cache=places.cache)
+    if teacher_ids is not None:  # what was trimmed is compared as it was before
+        before = load_tokenizer(_files(recipe, places.cache, places.base), cache=places.cache)
+        agree(own, stored.header.vocabulary, before, stored.header.vocabulary)
+    return agree(own, stored.header.vocabulary, tokenizer, head, teacher_ids=teacher_ids)
 
 
 def _signals(places: Places, lessons: Sequence[Lessons], vocabularies: Vocabularies | None) -> Signals:

@@ -60,7 +60,7 @@ def head_of(model: Any, *, real: int | None = None) -> Head:
     try:
         with torch.no_grad():
             ids = torch.arange(1, 9, device=layer.weight.device).remainder(layer.weight.shape[0]).unsqueeze(0)
-            hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            hidden = _body(model)(input_ids=ids, use_cache=False).last_hidden_state
             wanted = model(input_ids=ids, use_cache=False).logits.float()
             found = head_logits(hidden.flatten(0, 1), Head(head.weight, head.bias, scale, cap)).unflatten(0, (1, -1))
             off = float((found.float() - wanted).abs().max())
@@ -81,6 +81,11 @@ def head_of(model: Any, *, real: int | None = None) -> Head:
             fix="use a student of another architecture",
         )
     return head
+
+
+def _body(model: Any) -> Any:
+    """The layers below the head, also of a model with low-rank updates around it."""
+    return (model.get_base_model() if hasattr(model, "peft_config") else model).base_model
 
 
 def head_loss(

@@ -131,7 +131,6 @@ def _on_policy(recipe: Generation, places: Places, made: Beginning) -> OnPolicy 
     if section is None or isinstance(teacher, ApiTeacher):
         return None
     loaded = cast(LoadedTeacher, load_teacher(teacher, cache=places.cache, base=places.base))
-    real = made.vocabularies.real if made.vocabularies and not made.vocabularies.same else None
     plan = OnPolicyPlan(
         steps=section.steps,
         share=section.share,
@@ -146,7 +145,7 @@ def _on_policy(recipe: Generation, places: Places, made: Beginning) -> OnPolicy 
     return OnPolicy(
         [(key, ids) for ids, key in prompts.items()],
         made.tokenizer,
-        signals=Live(loaded.model, temperature=section.loss.temperature, real=real),
+        signals=Live(loaded.model, temperature=section.loss.temperature, vocabularies=made.vocabularies),
         loss=loss_of(section.loss),
         plan=plan,
         context=int(getattr(made.model.config, "max_position_embeddings", 0) or 2**31),

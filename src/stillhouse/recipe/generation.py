@@ -113,6 +113,9 @@ class Lora(Section):
 class LanguageStudent(Student):
     """A student language model."""
 
+    vocabulary: Annotated[
+        Literal["all", "used"], result("used: tokens that the training answers do not need are taken out")
+    ] = "all"
     lora: Annotated[Lora | None, Field(description="Train low-rank updates only; empty: all weights")] = None
 
 

@@ -52,7 +52,6 @@ class Rows(Protocol):
     """Distributions about N positions, of which slices can be looked at and masks chosen."""
 
     form: Form
-    vocabulary: int
 
     def __getitem__(self, rows: Any) -> Any: ...
 
@@ -118,9 +117,9 @@ class LiveRows:
 
     form: Form = "dense"
 
-    def __init__(self, states: Tensor, head: Any, temperature: float) -> None:
+    def __init__(self, states: Tensor, head: Any, temperature: float, vocabularies: Vocabularies | None) -> None:
         self._states, self._head, self._temperature = states, head, temperature
-        self.vocabulary = int(head.real or head.weight.shape[0])
+        self._vocabularies = vocabularies
 
     def __len__(self) -> int:
         return len(self._states)
@@ -128,7 +127,7 @@ class LiveRows:
     def __getitem__(self, rows: Any) -> Target | LiveRows:
         """A slice as a dense :class:`Target`, a mask as fewer rows."""
         if not isinstance(rows, slice):
-            return LiveRows(self._states[rows], self._head, self._temperature)
+            return LiveRows(self._states[rows], self._head, self._temperature, self._vocabularies)
         with torch.no_grad(), torch.autocast(self._states.device.type, enabled=False):
             logits = head_logits(self._states[rows], self._head)
         if not bool(torch.isfinite(logits).all()):
@@ -137,26 +136,36 @@ class LiveRows:
                 where="ferment.teacher",
                 fix="load the teacher in float32 or bfloat16, and check its weights",
             )
-        return Target.of_logits(logits, temperature=self._temperature)
+        target = Target.of_logits(logits, temperature=self._temperature)
+        return target if self._vocabularies is None else self._vocabularies.of_student(target)
 
 
 class Live:
-    """A loaded teacher that is asked while the student learns; always in eval mode, never with gradients."""
+    """A loaded teacher that is asked while the student learns; always in eval mode, never with gradients.
+
+    vocabularies: how its ids become the student's, where they are not the same; it is fed its own.
+    """
 
     form: Form = "dense"
 
-    def __init__(self, model: Any, *, temperature: float = 1.0, real: int | None = None) -> None:
+    def __init__(self, model: Any, *, temperature: float = 1.0, vocabularies: Vocabularies | None = None) -> None:
         self._model = model.eval().requires_grad_(False)
         self._temperature = temperature
-        self._head = head_of(model, real=real)
+        self._head, self._vocabularies = head_of(model), vocabularies
 
     def targets(self, lessons: Sequence[Lesson]) -> LiveRows:
         """See :class:`Signals`."""
         width = max(len(lesson) for lesson in lessons)
         # filled up on the right, where a causal model does not look
-        ids = torch.tensor([[*lesson.ids, *[0] * (width - len(lesson))] for lesson in lessons])
+        ids = torch.tensor([[*self._own(lesson.ids), *[0] * (width - len(lesson))] for lesson in lessons])
         places = [row * width + place - 1 for row, lesson in enumerate(lessons) for place in lesson.places]
         device = self._head.weight.device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             states = self._model.base_model(input_ids=ids.to(device), use_cache=False).last_hidden_state
-        return LiveRows(states.flatten(0, 1)[torch.tensor(places, device=device)], self._head, self._temperature)
+        chosen = states.flatten(0, 1)[torch.tensor(places, device=device)]
+        return LiveRows(chosen, self._head, self._temperature, self._vocabularies)
+
+    def _own(self, ids: Sequence[int]) -> Sequence[int]:
+        """A student's ids as the teacher's own."""
+        table = self._vocabularies.teacher_ids if self._vocabularies else None
+        return ids if table is None else [table[one] for one in ids]
