@@ -218,6 +218,7 @@ def test_a_forecast_counts_what_is_to_be_written_and_paid_for(house: Path, workd
 
 def test_plain_texts_are_learned_as_they_stand(house: Path, workdir: Path) -> None:
     texts = [{"text": f"user says {one}, then {two} and {one}"} for one, two in PAIRS]
+    texts[3]["text"] *= 30  # more than the teacher reads
     (workdir / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts), "utf-8")
     given = mapping(house)
     given["raw"]["sources"][0] |= {"data": str(workdir / "texts.jsonl"), "columns": {"text": "text"}}
