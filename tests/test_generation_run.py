@@ -234,6 +234,16 @@ def test_prompts_without_answers_are_refused_where_answers_are_to_be_given(house
         run(parse_recipe(given), base=house)
 
 
+def test_a_base_without_a_chat_template_is_told_before_the_teacher_is_asked(house: Path, workdir: Path) -> None:
+    words = tiny_chat.tokenizer(template=None)
+    tiny_chat.save(tiny_chat.model(words), words, workdir / "base")
+    student = {"kind": "given", "base": str(workdir / "base"), "license": "MIT"}
+    recipe = mapping(house)
+    recipe["distill"]["student"] = student
+    with pytest.raises(StillhouseError, match="no chat template"):
+        make_plan(parse_recipe(recipe), base=house).raise_problems()
+
+
 def reply(request: Request) -> Response:
     """A reasoner that adds two numbers, wrongly where a sample's turn says so, and at times never ends."""
     body = json.loads(request.data)
