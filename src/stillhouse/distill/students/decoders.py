@@ -39,6 +39,7 @@ ARCHITECTURES = frozenset(
     }
 )
 _LAYER = re.compile(r"((?:\w+\.)*?(?:layers|h)\.)(\d+)(\..*)")
+_NO_LAYERS = ("architectures", "token_id", "token_ids", "_tokens")  # lists that may be as long by chance
 _COUNTS = ("num_hidden_layers", "n_layer", "n_layers")
 
 
@@ -87,17 +88,37 @@ def decoder_from_config(
     if config.model_type not in ARCHITECTURES - {"gpt2"}:
         raise _unknown(config.model_type, base)
     config = shortened(config, [place % layers_of(config) for place in range(layers)])
-    config.hidden_size, config.intermediate_size = hidden_size, intermediate_size
-    config.num_attention_heads = heads
-    config.num_key_value_heads = kv_heads or heads
-    if getattr(config, "head_dim", None):
-        config.head_dim = hidden_size // heads
-    with torch.random.fork_rng(devices=[]), quiet():
-        torch.manual_seed(seed)
-        student = _empty(config)
+    _resize(config, hidden_size, heads, kv_heads or heads)
+    config.intermediate_size = intermediate_size
+    try:
+        if hidden_size % heads or heads % (kv_heads or heads):
+            raise ValueError(f"a width of {hidden_size}, {heads} heads and {kv_heads or heads} for keys and values")
+        with torch.random.fork_rng(devices=[]), quiet(), torch.no_grad():
+            torch.manual_seed(seed)
+            student = _empty(config).eval()
+            student(input_ids=torch.zeros((1, 3), dtype=torch.int64))
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise StillhouseError(
+            f"no {config.model_type} model has these sizes: {str(error).strip().splitlines()[-1].strip()}",
+            where=str(base),
+            fix="choose hidden_size as an even multiple of heads, and heads as a multiple of kv_heads",
+        ) from error
     if (base / "generation_config.json").is_file():
         student.generation_config = GenerationConfig.from_pretrained(base, local_files_only=True)
-    return student.eval(), tokenizer
+    return student, tokenizer
+
+
+def _resize(config: Any, hidden_size: int, heads: int, kv_heads: int) -> None:
+    """Set the width and the heads, and scale the scores of attention with the width of a head where a field does."""
+    before = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    config.hidden_size, config.num_attention_heads, config.num_key_value_heads = hidden_size, heads, kv_heads
+    width = hidden_size // heads
+    if getattr(config, "head_dim", None):
+        config.head_dim = width
+    if getattr(config, "query_pre_attn_scalar", None):  # gemma: scores are divided by its square root
+        config.query_pre_attn_scalar = width
+    if getattr(config, "attention_multiplier", None):  # granite: scores are multiplied by it
+        config.attention_multiplier *= before / width
 
 
 def check_kept(kind: str, layers: int, kept: Sequence[int], where: Path) -> None:
@@ -139,13 +160,13 @@ def layers_of(config: Any) -> int:
 def shortened(config: Any, kept: Sequence[int]) -> Any:
     """The configuration for the kept layers: their count, and every list that has one entry a layer.
 
-    Other fields stay, those that count from the first layer too (``first_k_dense_replace`` and the like are of
-    architectures that are refused).
+    Lists of token ids are none of them, however many they are. Other fields stay, those that count from the first
+    layer too (``first_k_dense_replace`` and the like are of architectures that are refused).
     """
     layers = layers_of(config)
     short = copy.deepcopy(config)
     for name, value in vars(config).items():
-        if isinstance(value, list | tuple) and len(value) == layers and name != "architectures":
+        if isinstance(value, list | tuple) and len(value) == layers and not name.endswith(_NO_LAYERS):
             setattr(short, name, type(value)(value[index] for index in kept))
     short.num_hidden_layers = len(kept)
     return short
