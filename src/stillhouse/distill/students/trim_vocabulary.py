@@ -38,7 +38,8 @@ class Trimmed:
 def trim_vocabulary(model: Any, tokenizer: Any, *, used: Iterable[int]) -> Trimmed:
     """The model and tokenizer with only the tokens that ``used`` needs; both given ones stay as they are.
 
-    Raises :class:`StillhouseError` for a tokenizer that is no byte-pair encoding, or whose bytes are not all tokens.
+    Raises :class:`StillhouseError` for a tokenizer that is no byte-pair encoding or marks the borders of words in its
+    tokens, and where the tokenizer has tokens that the model has no row for.
     """
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     if rules["model"]["type"] != "BPE":
@@ -47,10 +48,22 @@ def trim_vocabulary(model: Any, tokenizer: Any, *, used: Iterable[int]) -> Trimm
             where="distill.student.vocabulary",
             fix="set it to all; byte-pair encodings can be trimmed",
         )
+    if rules["model"].get("end_of_word_suffix") or rules["model"].get("continuing_subword_prefix"):
+        raise StillhouseError(
+            "tokens cannot be taken out of a tokenizer that marks the beginnings or ends of words in them",
+            where="distill.student.vocabulary",
+            fix="set it to all",
+        )
     vocabulary: dict[str, int] = rules["model"]["vocab"]
     merges = [_pair(merge) for merge in rules["model"]["merges"]]
     kept = _closed(vocabulary, merges, set(used), {one["id"] for one in rules["added_tokens"]})
     teacher_ids = tuple(sorted(kept))
+    if teacher_ids[-1] >= len(model.get_input_embeddings().weight):
+        raise StillhouseError(
+            f"the tokenizer has a token {teacher_ids[-1]}, the model has no row for it",
+            where="distill.student.base",
+            fix="resize the base's embeddings to its tokenizer, or take the token out of the tokenizer",
+        )
     new = {old: number for number, old in enumerate(teacher_ids)}
     return Trimmed(_shrunk(model, teacher_ids, new), _rewritten(tokenizer, rules, merges, new), teacher_ids)
 
@@ -123,6 +136,8 @@ def _renumber_specials(node: Any, new: dict[int, int]) -> None:
     elif isinstance(node, dict):
         if isinstance(node.get("ids"), list):
             node["ids"] = [new[one] for one in node["ids"]]
+        for name in {"cls", "sep"} & set(node):  # a pair of token and id, in the tokenizers of BERT and RoBERTa
+            node[name] = [node[name][0], new[node[name][1]]]
         for one in node.values():
             _renumber_specials(one, new)
 
@@ -156,7 +171,7 @@ def _ends(model: Any) -> tuple[Any, Any]:
 def _renumber(settings: Any, new: dict[int, int]) -> None:
     """Every field that names tokens by their ids; ids that are gone leave the lists."""
     for name, value in list(vars(settings).items()):
-        if not name.endswith(("_token_id", "_tokens", "token_ids", "words_ids")):
+        if not name.endswith(("_token_id", "_token_ids", "suppress_tokens", "words_ids")):  # not `max_new_tokens`
             continue
         if isinstance(value, int) and not isinstance(value, bool):
             setattr(settings, name, new.get(value))
