@@ -14,7 +14,9 @@ import tiny_models
 from stillhouse.causal import load_causal, save_causal
 from stillhouse.distill.students.decoders import (
     ARCHITECTURES,
+    RESIZABLE,
     check_decoder,
+    check_resizable,
     decoder_from_config,
     keep_decoder_layers,
 )
@@ -185,7 +187,7 @@ def test_a_list_of_ends_is_not_cut_with_the_layers(tmp_path: Path) -> None:
     assert student.config.eos_token_id == [1, 2]
 
 
-@pytest.mark.parametrize("kind", sorted(ARCHITECTURES - {"gpt2"}))
+@pytest.mark.parametrize("kind", sorted(RESIZABLE))
 def test_every_architecture_can_be_made_in_another_size(tmp_path: Path, kind: str) -> None:
     base = teacher(tmp_path / "teacher", kind)
     size: dict[str, Any] = {"hidden_size": 24, "heads": 2, "intermediate_size": 20}
@@ -237,6 +239,17 @@ def test_an_unknown_architecture_is_refused_before_anything_is_loaded(tmp_path: 
     (tmp_path / "config.json").write_text('{"model_type": "mamba", "num_hidden_layers": 4}')
     with pytest.raises(StillhouseError, match="mamba"):
         check_decoder(tmp_path, 2)
+    with pytest.raises(StillhouseError, match="mamba"):
+        check_resizable(tmp_path)
+
+
+def test_what_cannot_be_resized_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2", "n_layer": 4}')
+    check_decoder(tmp_path, 2)
+    with pytest.raises(StillhouseError, match="type gpt2"):
+        check_resizable(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 4}')
+    check_resizable(tmp_path)
 
 
 def test_a_student_taught_to_stop_stops_with_the_settings_that_are_saved(tmp_path: Path) -> None:

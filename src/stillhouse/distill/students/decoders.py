@@ -38,6 +38,7 @@ ARCHITECTURES = frozenset(
         "smollm3",
     }
 )
+RESIZABLE = ARCHITECTURES - {"gpt2"}  # its configuration names sizes in a way of its own
 _LAYER = re.compile(r"((?:\w+\.)*?(?:layers|h)\.)(\d+)(\..*)")
 _NO_LAYERS = ("architectures", "token_id", "token_ids", "_tokens")  # lists that may be as long by chance
 _COUNTS = ("num_hidden_layers", "n_layer", "n_layers")
@@ -85,8 +86,8 @@ def decoder_from_config(
     with quiet():
         config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    if config.model_type not in ARCHITECTURES - {"gpt2"}:
-        raise _unknown(config.model_type, base)
+    if config.model_type not in RESIZABLE:
+        raise _unknown(config.model_type, base, RESIZABLE)
     config = shortened(config, [place % layers_of(config) for place in range(layers)])
     _resize(config, hidden_size, heads, kv_heads or heads)
     config.intermediate_size = intermediate_size
@@ -135,21 +136,32 @@ def check_kept(kind: str, layers: int, kept: Sequence[int], where: Path) -> None
 
 def check_decoder(base: Path, keep: int | Sequence[int]) -> None:
     """Raise :class:`StillhouseError` for what ``config.json`` alone tells against keeping these layers."""
+    kind, layers = _told(base)
+    if isinstance(keep, int) and keep > layers:
+        raise StillhouseError(
+            f"{keep} layers cannot be kept of {layers}", where=str(base), fix=f"keep between 1 and {layers}"
+        )
+    check_kept(kind, layers, spread(keep, layers) if isinstance(keep, int) else keep, base)
+
+
+def check_resizable(base: Path) -> None:
+    """Raise :class:`StillhouseError` where :func:`decoder_from_config` does not know the architecture in ``base``."""
+    kind, _ = _told(base)
+    if kind not in RESIZABLE:
+        raise _unknown(kind, base, RESIZABLE)
+
+
+def _told(base: Path) -> tuple[str, int]:
+    """The type of a model and how many layers it has, by its ``config.json``."""
     try:
         config = json.loads((base / "config.json").read_text("utf-8"))
-        kind = str(config["model_type"])
-        layers = int(next(config[name] for name in _COUNTS if name in config))
+        return str(config["model_type"]), int(next(config[name] for name in _COUNTS if name in config))
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise StillhouseError(
             "config.json cannot be read, or does not say how many layers there are",
             where=str(base),
             fix="give a transformers folder of a language model",
         ) from error
-    if isinstance(keep, int) and keep > layers:
-        raise StillhouseError(
-            f"{keep} layers cannot be kept of {layers}", where=str(base), fix=f"keep between 1 and {layers}"
-        )
-    check_kept(kind, layers, spread(keep, layers) if isinstance(keep, int) else keep, base)
 
 
 def layers_of(config: Any) -> int:
@@ -193,9 +205,9 @@ def _renumbered(state: dict[str, Tensor], kept: Sequence[int]) -> dict[str, Tens
     return renamed
 
 
-def _unknown(kind: str, where: Path) -> StillhouseError:
+def _unknown(kind: str, where: Path, known: frozenset[str] = ARCHITECTURES) -> StillhouseError:
     return StillhouseError(
         f"students are not made out of language models of type {kind}",
         where=str(where),
-        fix=f"use one of {', '.join(sorted(ARCHITECTURES))}, or give a student of your own with `kind: given`",
+        fix=f"use one of {', '.join(sorted(known))}, or give a student of your own with `kind: given`",
     )

@@ -41,19 +41,8 @@ def trim_vocabulary(model: Any, tokenizer: Any, *, used: Iterable[int]) -> Trimm
     Raises :class:`StillhouseError` for a tokenizer that is no byte-pair encoding or marks the borders of words in its
     tokens, and where the tokenizer has tokens that the model has no row for.
     """
+    check_trimmable(tokenizer)
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
-    if rules["model"]["type"] != "BPE":
-        raise StillhouseError(
-            f"tokens cannot be taken out of a {rules['model']['type']} tokenizer",
-            where="distill.student.vocabulary",
-            fix="set it to all; byte-pair encodings can be trimmed",
-        )
-    if rules["model"].get("end_of_word_suffix") or rules["model"].get("continuing_subword_prefix"):
-        raise StillhouseError(
-            "tokens cannot be taken out of a tokenizer that marks the beginnings or ends of words in them",
-            where="distill.student.vocabulary",
-            fix="set it to all",
-        )
     vocabulary: dict[str, int] = rules["model"]["vocab"]
     merges = [_pair(merge) for merge in rules["model"]["merges"]]
     kept = _closed(vocabulary, merges, set(used), {one["id"] for one in rules["added_tokens"]})
@@ -66,6 +55,23 @@ def trim_vocabulary(model: Any, tokenizer: Any, *, used: Iterable[int]) -> Trimm
         )
     new = {old: number for number, old in enumerate(teacher_ids)}
     return Trimmed(_shrunk(model, teacher_ids, new), _rewritten(tokenizer, rules, merges, new), teacher_ids)
+
+
+def check_trimmable(tokenizer: Any) -> None:
+    """Raise :class:`StillhouseError` where tokens cannot be taken out of this tokenizer; no model is needed."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())["model"] if tokenizer.is_fast else {"type": "slow"}
+    if rules["type"] != "BPE":
+        raise StillhouseError(
+            f"tokens cannot be taken out of a {rules['type']} tokenizer",
+            where="distill.student.vocabulary",
+            fix="set it to all; byte-pair encodings can be trimmed",
+        )
+    if rules.get("end_of_word_suffix") or rules.get("continuing_subword_prefix"):
+        raise StillhouseError(
+            "tokens cannot be taken out of a tokenizer that marks the beginnings or ends of words in them",
+            where="distill.student.vocabulary",
+            fix="set it to all",
+        )
 
 
 def _pair(merge: Sequence[str] | str) -> Pair:
