@@ -34,6 +34,7 @@ from stillhouse.recipe.generation import (
 from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.signals import Text, TokenDist
 from stillhouse.teachers.local import check_files, load_tokenizer, model_folder
+from stillhouse.teachers.templates import ChatTemplate
 from stillhouse.workplace import Places, Progress
 
 # how the student was made, as it is written down: the kept layers and what decided them
@@ -210,6 +211,8 @@ def check_beginning(recipe: Generation, cache: Path, base: Path) -> list[Problem
         config = next((path for path in files.files if path.name == "config.json"), None)
         if config is not None and isinstance(student, KeepLanguageLayers):
             check_decoder(config.parent, student.keep)
+        if config is not None and isinstance(recipe.ferment.answers, Ask):
+            ChatTemplate(load_tokenizer(files, cache=cache))  # answers are learned as turns of a chat
         _check_tokens(recipe, files, cache, base)
     except StillhouseError as error:
         return list(error.problems)
