@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 import tiny_chat
-from stillhouse.causal import load_causal, save_causal
+import tiny_models
+from stillhouse.causal import chunked_logits, load_causal, save_causal
 from stillhouse.errors import StillhouseError
 
 WORDS = tiny_chat.tokenizer()
@@ -101,6 +103,34 @@ def test_a_token_without_a_row_is_refused(model: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_added_token_that_no_text_needs_may_lie_beyond_the_rows(model: Any, tmp_path: Path) -> None:
+    words = tiny_chat.tokenizer()
+    words.add_tokens(["<image>"], special_tokens=True)  # gemma-3-1b's 262144 with 262144 rows
+    save_causal(model, words, tmp_path / "student")
+    assert load_causal(tmp_path / "student")[1].convert_tokens_to_ids("<image>") == len(WORDS)
+    with pytest.raises(StillhouseError, match="has a token 300"):
+        save_causal(model, words, tmp_path / "ends", ends=[len(WORDS)])
+
+
+def test_nothing_is_called_that_transformers_gives_up(model: Any, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_causal(model, WORDS, tmp_path)
+        chunked_logits(load_causal(tmp_path)[0])
+
+
+def test_logits_capped_behind_the_head_are_the_models_own_whatever_the_first_row_is() -> None:
+    capped = tiny_models.decoder(
+        "gemma2", vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, head_dim=8,
+        num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=False,
+    )  # fmt: skip
+    capped.get_input_embeddings().weight[0] = 0  # padding: its logits are zero, capped or not
+    capped.lm_head.weight *= 20
+    ids = [3, 4, 5, 6]
+    found = chunked_logits(capped)[0]([ids])(range(4))
+    assert torch.allclose(found, capped(torch.tensor([ids])).logits[0], atol=1e-5)
+
+
 def test_a_model_that_says_something_else_with_a_cache_is_refused(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +138,7 @@ def test_a_model_that_says_something_else_with_a_cache_is_refused(
     whole = LlamaForCausalLM.forward
 
     def forgetful(self: Any, **given: Any) -> Any:
-        return whole(self, **{name: value for name, value in given.items() if name != "past_key_values"})
+        return whole(self, **{name: value for name, value in given.items() if name != "cache"})
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", forgetful)
     with pytest.raises(StillhouseError, match="with a cache"):

@@ -69,7 +69,7 @@ def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int]
     the head, or where what was written gives other logits, splits texts in another way, or says something else with a
     cache than without.
     """
-    _check_stock(model, tokenizer, folder)
+    _check_stock(model, tokenizer, ends, folder)
     model.eval()
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.contiguous()  # safetensors refuses views that skip memory
@@ -100,14 +100,20 @@ def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int]
     _check_cache(again.float(), folder)
 
 
-def _check_stock(model: Any, tokenizer: Any, folder: Path) -> None:
+def _check_stock(model: Any, tokenizer: Any, ends: Sequence[int], folder: Path) -> None:
     if not type(model).__module__.startswith("transformers.models."):
         raise StillhouseError(
             f"{type(model).__name__} is not a stock transformers class: others could not load it",
             where=str(folder),
             fix="merge adapters, and build the student with one of the kinds of `distill.student`",
         )
-    rows, last = len(model.get_input_embeddings().weight), max(tokenizer.get_vocab().values())
+    # an added token may lie beyond the rows, as gemma-3-1b's stand-in for images does, while no text needs it
+    own = tokenizer.backend_tokenizer.get_vocab(False) if tokenizer.is_fast else tokenizer.get_vocab()
+    named = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, *ends)
+    rows, last = (
+        len(model.get_input_embeddings().weight),
+        max(*own.values(), *(one for one in named if one is not None)),
+    )
     if last >= rows:
         raise StillhouseError(
             f"the tokenizer has a token {last} ({tokenizer.convert_ids_to_tokens(last)!r}), the model has {rows} rows",
@@ -173,8 +179,8 @@ def _check_cache(model: Any, folder: Path) -> None:
     with torch.inference_mode(), quiet():
         token = ids
         for _ in range(_NEW_TOKENS):
-            output = model(input_ids=token, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
+            output = model(input_ids=token, cache=cache, use_cache=True)
+            cache = output.cache
             cached.append(output.logits[:, -1])
             token = cached[-1].argmax(-1, keepdim=True)
             written.append(token)
@@ -205,7 +211,8 @@ def chunked_logits(model: Any) -> tuple[Callable[[list[list[int]]], Callable[[An
         return model(input_ids=ids, use_cache=False).logits.flatten(0, 1)
 
     with torch.inference_mode(), quiet():
-        trial = torch.zeros((1, 8), dtype=torch.int64, device=model.device)
+        # many tokens: what a model does behind its head may not show on one, such as an empty row for padding
+        trial = _probe_ids(model)
         logits = whole(trial)
         apart = head is not None and layers is not model
         apart = apart and bool((head(states(trial)) - logits).abs().max() <= _TOLERANCE)
