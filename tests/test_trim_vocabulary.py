@@ -159,6 +159,17 @@ def test_tokens_that_mark_the_ends_of_words_are_refused() -> None:
         trim_vocabulary(tiny_chat.model(WORDS), words, used=[0])
 
 
+def test_an_end_that_is_an_ordinary_token_stays_the_end() -> None:
+    model = tiny_chat.model(WORDS, seed=2)
+    last = len(WORDS) - 1
+    model.config.eos_token_id = last  # no text uses it, and the tokenizer does not call it special
+    model.generation_config.eos_token_id = [WORDS.eos_token_id, last]
+    small = trim_vocabulary(model, WORDS, used=WORDS(TEXTS[0])["input_ids"])
+    place = small.teacher_ids.index(last)
+    assert small.model.config.eos_token_id == place
+    assert small.model.generation_config.eos_token_id == [small.tokenizer.eos_token_id, place]
+
+
 def test_merges_that_lead_nowhere_are_gone_and_the_others_keep_their_order() -> None:
     before, after = (json.loads(one.backend_tokenizer.to_str())["model"] for one in (WORDS, SMALL.tokenizer))
     merges = [tuple(one) for one in after["merges"]]

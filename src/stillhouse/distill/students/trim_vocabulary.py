@@ -45,7 +45,8 @@ def trim_vocabulary(model: Any, tokenizer: Any, *, used: Iterable[int]) -> Trimm
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary: dict[str, int] = rules["model"]["vocab"]
     merges = [_pair(merge) for merge in rules["model"]["merges"]]
-    kept = _closed(vocabulary, merges, set(used), {one["id"] for one in rules["added_tokens"]})
+    needed = {*used, *_named(model, tokenizer)}
+    kept = _closed(vocabulary, merges, needed, {one["id"] for one in rules["added_tokens"]})
     teacher_ids = tuple(sorted(kept))
     if teacher_ids[-1] >= len(model.get_input_embeddings().weight):
         raise StillhouseError(
@@ -72,6 +73,16 @@ def check_trimmable(tokenizer: Any) -> None:
             where="distill.student.vocabulary",
             fix="set it to all",
         )
+
+
+def _named(model: Any, tokenizer: Any) -> set[int]:
+    """Ids that begin, end or fill up a text, also where they are ordinary tokens that no text uses."""
+    found = set(tokenizer.all_special_ids)
+    for settings in (model.config, model.config.get_text_config(), model.generation_config):
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
+            told = getattr(settings, name, None)
+            found.update(told if isinstance(told, list) else () if told is None else (told,))
+    return found
 
 
 def _pair(merge: Sequence[str] | str) -> Pair:
