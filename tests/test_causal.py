@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,9 @@ def test_a_model_that_says_something_else_with_a_cache_is_refused(
     save_causal(model, WORDS, tmp_path / "right")
     whole = LlamaForCausalLM.forward
 
+    @functools.wraps(whole)
     def forgetful(self: Any, **given: Any) -> Any:
-        return whole(self, **{name: value for name, value in given.items() if name != "past_key_values"})
+        return whole(self, **{name: one for name, one in given.items() if name not in ("cache", "past_key_values")})
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", forgetful)
     with pytest.raises(StillhouseError, match="with a cache"):

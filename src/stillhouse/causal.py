@@ -8,6 +8,7 @@ logits_of([[5, 7, 9]])([0, 1])                            # (2, vocabulary) abou
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,15 +168,17 @@ def _check_cache(model: Any, folder: Path) -> None:
     The logits of both ways are compared in float32, not just which of them is highest: equal ones may change places.
     """
     import torch
+    from transformers import DynamicCache
 
-    ids, cache, written, cached = _probe_ids(model)[:1], None, [], []
+    # transformers is renaming it, and 5.40 will not know the old name
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    given = {name: DynamicCache(config=model.config), "use_cache": True}
+    ids, written, cached = _probe_ids(model)[:1], [], []
     start = ids.shape[1] - 1
     with torch.inference_mode(), quiet():
         token = ids
         for _ in range(_NEW_TOKENS):
-            output = model(input_ids=token, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
-            cached.append(output.logits[:, -1])
+            cached.append(model(input_ids=token, **given).logits[:, -1])
             token = cached[-1].argmax(-1, keepdim=True)
             written.append(token)
         whole = model(input_ids=torch.cat([ids, *written[:-1]], 1), use_cache=False).logits[0, start:]
