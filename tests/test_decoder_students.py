@@ -9,11 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import tiny_chat
 import tiny_models
 from stillhouse.causal import load_causal, save_causal
 from stillhouse.distill.students.decoders import (
     ARCHITECTURES,
+    RESIZABLE,
     check_decoder,
+    check_resizable,
     decoder_from_config,
     keep_decoder_layers,
 )
@@ -41,8 +44,16 @@ OWN: dict[str, dict[str, Any]] = {
 }
 
 
+def words_of(kind: str) -> Any:
+    if kind != "qwen2":
+        return language_tokenizer()
+    words = tiny_chat.tokenizer()  # whatever was saved, transformers reads a qwen2's tokenizer as byte-level pairs
+    words.add_tokens(["<|endoftext|>"], special_tokens=True)  # and with this token
+    return words
+
+
 def teacher(folder: Path, kind: str = "llama", **more: Any) -> Path:
-    words = language_tokenizer()
+    words = words_of(kind)
     settings = {**OWN.get(kind, SIZES), "bos_token_id": 0, "eos_token_id": 1, **more}
     model = tiny_models.decoder(kind, vocab_size=len(words), **settings)
     save_causal(model, words, folder)
@@ -140,6 +151,64 @@ def test_a_layer_that_does_nothing_scores_nothing_and_goes_first(tmp_path: Path)
     assert without_idlest_run(turned, 6) == list(range(6))
 
 
+@pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
+def test_every_architecture_can_be_scored_and_take_low_rank_updates(tmp_path: Path, kind: str) -> None:
+    base = teacher(tmp_path / "teacher", kind)
+    whole, words = load_causal(base)
+    assert min(removal_kl(whole, sequences(), [1] * 7)) > 0
+    assert turns(whole, sequences()).diag().abs().max() < 1e-6
+    adapted = with_lora(whole, rank=2, alpha=4.0, targets=(), seed=0)
+    for name, one in adapted.named_parameters():
+        if "lora_B" in name:
+            one.data.fill_(0.1)
+    ids = torch.tensor(sequences()[-1:])
+    moved = adapted(input_ids=ids).logits.detach()
+    save_causal(merged(adapted), words, tmp_path / "student")
+    again = load_causal(tmp_path / "student")[0](ids).logits
+    assert torch.allclose(again, moved, atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(again, load_causal(base)[0](ids).logits, atol=1e-2)
+
+
+def test_layers_are_not_scored_on_nothing_or_on_what_is_no_number(tmp_path: Path) -> None:
+    whole, _ = load_causal(teacher(tmp_path / "teacher"))
+    for rows, starts in (([], []), ([[]], [1]), ([[3, 4]], [2])):
+        with pytest.raises(StillhouseError, match="no tokens"):
+            removal_kl(whole, rows, starts)
+    assert len(removal_kl(whole, [[], [3, 4]], [1, 1])) == 6
+    whole.model.layers[2].mlp.up_proj.weight.data[0, 0] = float("nan")
+    for call in (lambda: removal_kl(whole, sequences(), [1] * 7), lambda: turns(whole, sequences())):
+        with pytest.raises(StillhouseError, match="not numbers"):
+            call()
+
+
+def test_a_list_of_ends_is_not_cut_with_the_layers(tmp_path: Path) -> None:
+    base = teacher(tmp_path / "teacher", num_hidden_layers=2, eos_token_id=[1, 2])
+    student, _ = keep_decoder_layers(base, [1])
+    assert student.config.eos_token_id == [1, 2]
+
+
+@pytest.mark.parametrize("kind", sorted(RESIZABLE))
+def test_every_architecture_can_be_made_in_another_size(tmp_path: Path, kind: str) -> None:
+    base = teacher(tmp_path / "teacher", kind)
+    size: dict[str, Any] = {"hidden_size": 24, "heads": 2, "intermediate_size": 20}
+    student, words = decoder_from_config(base, layers=8, kv_heads=None, seed=0, **size)
+    save_causal(student, words, tmp_path / "student")
+    config = AutoModelForCausalLM.from_pretrained(tmp_path / "student").config
+    lists = {name: value for name, value in vars(config).items() if name in ("layer_types", "no_rope_layers")}
+    assert config.num_hidden_layers == 8 and all(value and len(value) == 8 for value in lists.values())
+    if kind.startswith("gemma"):  # the scores of attention are scaled as its heads are wide
+        assert config.query_pre_attn_scalar == 12
+    if kind == "granite":
+        assert config.attention_multiplier == pytest.approx(load_causal(base)[0].config.attention_multiplier * 8 / 12)
+
+
+@pytest.mark.parametrize("wrong", [{"hidden_size": 20}, {"hidden_size": 34}, {"kv_heads": 3}])
+def test_sizes_that_no_model_has_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    size: dict[str, Any] = {"layers": 2, "hidden_size": 32, "heads": 4, "kv_heads": 2, "intermediate_size": 40}
+    with pytest.raises(StillhouseError, match="no llama model has these sizes"):
+        decoder_from_config(teacher(tmp_path / "teacher"), seed=0, **size | wrong)
+
+
 def test_random_weights_in_another_size_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     base = teacher(tmp_path / "teacher", "qwen3")
     size: dict[str, Any] = {"layers": 3, "hidden_size": 32, "heads": 4, "kv_heads": 2, "intermediate_size": 40}
@@ -170,6 +239,17 @@ def test_an_unknown_architecture_is_refused_before_anything_is_loaded(tmp_path: 
     (tmp_path / "config.json").write_text('{"model_type": "mamba", "num_hidden_layers": 4}')
     with pytest.raises(StillhouseError, match="mamba"):
         check_decoder(tmp_path, 2)
+    with pytest.raises(StillhouseError, match="mamba"):
+        check_resizable(tmp_path)
+
+
+def test_what_cannot_be_resized_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2", "n_layer": 4}')
+    check_decoder(tmp_path, 2)
+    with pytest.raises(StillhouseError, match="type gpt2"):
+        check_resizable(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 4}')
+    check_resizable(tmp_path)
 
 
 def test_a_student_taught_to_stop_stops_with_the_settings_that_are_saved(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import tiny_chat
 from stillhouse import cuts, documents
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run
+from stillhouse.explain import explain_row
 from stillhouse.finish.bottle import verify_bottle
 from stillhouse.forecast import forecast
 from stillhouse.plan import make_plan
@@ -117,6 +118,8 @@ def test_a_chat_model_is_distilled_and_bottled(house: Path, workdir: Path) -> No
     assert kl["student"] < 0.7 * kl["untrained"]
     assert verify_bottle(finished.bottle) == []
     assert open_bottle(finished.bottle).answer(["say fine dull"], max_tokens=8)
+    told = "\n".join(explain_row(finished.folder, kept["test"][0]["id"]))
+    assert "teacher said: " in told and "the shipped student says: " in told
     again = distilled(house, 'distill.on_policy={"steps": 4, "prompts": 4, "refresh": 2, "max_tokens": 8}')
     assert again.ran == ()
 
@@ -228,11 +231,38 @@ def test_plain_texts_are_learned_as_they_stand(house: Path, workdir: Path) -> No
     assert {row["artifact"] for row in rows} >= {"teacher", "student", "ce"}
 
 
+def test_plain_texts_are_asked_as_turns_of_the_user(house: Path, workdir: Path) -> None:
+    rows = [{"text": one, "gold": two} for one, two in PAIRS]
+    (workdir / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    plain = mapping(house)
+    plain["raw"]["sources"][0] |= {
+        "data": str(workdir / "asked.jsonl"),
+        "columns": {"text": "text", "label": "gold"},
+    }
+    finished = run(parse_recipe(plain, ["controls=[]"]), base=house)
+    told = finished.evaluation["rows"]
+    assert {row["artifact"] for row in told if row["metric"] == "verified"} == {"teacher", "student"}
+    assert any(row["metric"] == "kl" and row["slice"] == "answers" and row["n"] for row in told)
+    answers = {one.id: one for one in Text.read(finished.folder / "2-ferment").answers}
+    test = documents.read(finished.folder / "1-raw", "test").to_pylist()
+    assert all(row["messages"] is None and answers[row["id"]].prompt_tokens > 5 for row in test)
+
+
 def test_prompts_without_answers_are_refused_where_answers_are_to_be_given(house: Path, workdir: Path) -> None:
     given = mapping(house)
     given["ferment"]["answers"] = {"kind": "given"}
     with pytest.raises(StillhouseError, match=r"no document has an answer"):
         run(parse_recipe(given), base=house)
+
+
+def test_a_base_without_a_chat_template_is_told_before_the_teacher_is_asked(house: Path, workdir: Path) -> None:
+    words = tiny_chat.tokenizer(template=None)
+    tiny_chat.save(tiny_chat.model(words), words, workdir / "base")
+    student = {"kind": "given", "base": str(workdir / "base"), "license": "MIT"}
+    recipe = mapping(house)
+    recipe["distill"]["student"] = student
+    with pytest.raises(StillhouseError, match="no chat template"):
+        make_plan(parse_recipe(recipe), base=house).raise_problems()
 
 
 def reply(request: Request) -> Response:

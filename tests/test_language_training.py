@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 import tiny_models
 from stillhouse.distill.language import (
@@ -280,6 +281,62 @@ def test_stored_draws_teach_what_a_live_teacher_teaches(tmp_path: Path) -> None:
         )
         reached.append(trained.best["held_kl"])
     assert reached[0] == pytest.approx(reached[1], rel=0.15)
+
+
+@pytest.mark.parametrize("way", [{"checkpointing": True}, {"micro_tokens": 32}])
+def test_how_the_work_is_done_changes_nothing_beyond_rounding(tmp_path: Path, way: dict[str, Any]) -> None:
+    taught = lessons()
+    signals = store(tmp_path / "s", teacher(), taught)
+    ended = []
+    for name, execution in (("plain", Execution(threads=1)), ("other", Execution(threads=1, **way))):
+        model = student()
+        train_language(
+            model,
+            lessons=taught,
+            held=taught[:3],
+            signals=signals,
+            loss=TokenLoss(),
+            settings=SETTINGS,
+            output=tmp_path / name,
+            execution=execution,
+            save_checkpoints=False,
+        )
+        ended.append(model)
+    for one, two in zip(ended[0].parameters(), ended[1].parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-4)
+
+
+def test_a_tracker_hears_every_entry_of_the_log(tmp_path: Path, monkeypatch: Any) -> None:
+    from stillhouse.distill.language import trainer
+
+    heard: list[dict[str, float]] = []
+    build = trainer.build
+
+    class Tracker(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            heard.append(dict(logs))
+
+    def with_tracker(run: Any, *, use_cpu: bool) -> Any:
+        run.execution = replace(run.execution, report_to=())  # no package of a tracker is needed for this
+        made = build(run, use_cpu=use_cpu)
+        run.execution = replace(run.execution, report_to=("tracker",))
+        made.add_callback(Tracker())
+        return made
+
+    monkeypatch.setattr(trainer, "build", with_tracker)
+    taught = lessons()
+    trained = train_language(
+        student(),
+        lessons=taught,
+        held=taught[:3],
+        signals=store(tmp_path / "s", teacher(), taught),
+        loss=TokenLoss(),
+        settings=SETTINGS,
+        output=tmp_path / "out",
+        execution=Execution(threads=1),
+        save_checkpoints=False,
+    )
+    assert [one["held_kl"] for one in heard if "held_kl" in one] == [one["held_kl"] for one in trained.log]
 
 
 class _Killed(BaseException):

@@ -19,7 +19,7 @@ from werkzeug import Request, Response
 
 import tiny_chat
 from api_client import HASTY, QUICK
-from hostile_server import HostileServer, label
+from hostile_server import HostileServer
 from stillhouse import documents
 from stillhouse.answers import AnswerStore
 from stillhouse.device import Placement
@@ -187,7 +187,6 @@ def test_a_hostile_endpoint_loses_no_question_and_is_paid_once(store: AnswerStor
         assert sorted(ids, key=int) == [one.id for one in asked]
         fates = {one.id: server.fate(int(one.id)) for one in asked}
         for answer in written.answers:
-            row = int(answer.id)
             assert answer.finish_reason == ("length" if fates[answer.id] == "length" else "stop")
             assert answer.reasoning == ("Let me see: yes, no?" if fates[answer.id] == "reasoning" else None)
             assert answer.answer.strip()

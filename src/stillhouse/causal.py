@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-3  # of logits: far above float32 rounding, far below any real difference
 _PROBE_TOKENS = 12
-_NEW_TOKENS = 12
+_NEW_TOKENS = 20
+_PROBES = ("A short text.", "1, 20 and 300!\n\n\tUnder a line", "Ünïcode, 漢字 and 🙂", "  spaces   in  rows ", "")
+# settings of a generation config that mean something only when tokens are drawn, or when beams are searched
+_DRAWN = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_BEAMS = ("early_stopping", "length_penalty", "num_return_sequences", "diversity_penalty")
 
 
 def load_causal(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
@@ -59,40 +63,70 @@ def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int]
     """Write a stock language model, read it back as users will, and compare.
 
     ends: ids that end an answer, such as the end of a turn in the chat template. With those that the generation config
-    and the tokenizer name they become its ends, so that the model stops where it was taught to. Raises
-    :class:`StillhouseError` where the class is not one of transformers' own, or where what was written gives other
-    logits, or writes another text with a cache than without.
+    and the tokenizer name they become its ends, so that the model stops where it was taught to. The tokenizer is freed
+    of the padding and cutting that its last caller left in it, and the flag of a tied head is set to what the weights
+    are. Raises :class:`StillhouseError` where the class is not one of transformers' own, where a token has no row in
+    the head, or where what was written gives other logits, splits texts in another way, or says something else with a
+    cache than without.
     """
+    _check_stock(model, tokenizer, ends, folder)
+    model.eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.contiguous()  # safetensors refuses views that skip memory
+    _set_tied(model)
+    _set_ends(model, tokenizer, ends)
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.backend_tokenizer.no_truncation()
+    before, texts = _probe(model), _split(tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    again, tokenizer_again = load_causal(folder, dtype=str(model.dtype).removeprefix("torch."))
+    again = again.to(model.device)
+    if not before.equal(_probe(again)):
+        raise StillhouseError(
+            "the student read back from disk does not give the logits it gave before it was written",
+            where=str(folder),
+            fix="save it in the precision in which it was made or loaded, on a disk with space left",
+        )
+    if texts != _split(tokenizer_again):
+        raise StillhouseError(
+            "the tokenizer read back from disk splits texts in another way, or has another chat template",
+            where=str(folder),
+            fix="use a base with the tokenizer of its own family: transformers reads some by the type of the model",
+        )
+    _check_cache(again.float(), folder)
+
+
+def _check_stock(model: Any, tokenizer: Any, ends: Sequence[int], folder: Path) -> None:
     if not type(model).__module__.startswith("transformers.models."):
         raise StillhouseError(
             f"{type(model).__name__} is not a stock transformers class: others could not load it",
             where=str(folder),
             fix="merge adapters, and build the student with one of the kinds of `distill.student`",
         )
-    model.eval()
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.contiguous()  # safetensors refuses views that skip memory
-    _set_ends(model, tokenizer, ends)
-    before = _probe(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    again, _ = load_causal(folder, dtype=str(model.dtype).removeprefix("torch."))
-    again = again.to(model.device)
-    if not before.equal(_probe(again)):
+    # an added token may lie beyond the rows, as gemma-3-1b's stand-in for images does, while no text needs it
+    own = tokenizer.backend_tokenizer.get_vocab(False) if tokenizer.is_fast else tokenizer.get_vocab()
+    named = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, *ends)
+    rows, last = (
+        len(model.get_input_embeddings().weight),
+        max(*own.values(), *(one for one in named if one is not None)),
+    )
+    if last >= rows:
         raise StillhouseError(
-            "the student read back from disk does not give the logits it gave before it was written",
+            f"the tokenizer has a token {last} ({tokenizer.convert_ids_to_tokens(last)!r}), the model has {rows} rows",
             where=str(folder),
-            fix="use a disk with space left",
+            fix="resize the base's embeddings to its tokenizer, or take the token out of the tokenizer",
         )
-    with_cache, without = (_greedy(again, use_cache=cached) for cached in (True, False))
-    if with_cache != without:
-        raise StillhouseError(
-            f"the student writes {with_cache} with a cache and {without} without",
-            where=str(folder),
-            fix="keep another set of layers: the architecture gives some of them a part in its cache",
-        )
+
+
+def _set_tied(model: Any) -> None:
+    """Readers other than transformers go by the flag alone, and a wrong one loses the head or doubles it."""
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    for settings in (model.config, model.config.get_text_config()):
+        settings.tie_word_embeddings = head.weight is embeddings.weight
 
 
 def _set_ends(model: Any, tokenizer: Any, ends: Sequence[int]) -> None:
@@ -105,9 +139,16 @@ def _set_ends(model: Any, tokenizer: Any, ends: Sequence[int]) -> None:
         settings.pad_token_id = (
             tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(every, default=None)
         )
-    # a teacher's own sampling settings are kept, but they must not contradict each other: saving would fail
-    if not settings.do_sample:
-        settings.temperature = settings.top_p = settings.top_k = None
+    # a teacher's own settings are kept, but they must not contradict each other: saving would fail
+    idle = () if settings.do_sample else _DRAWN
+    for name in (*idle, *(() if (settings.num_beams or 1) > 1 else _BEAMS)):
+        if getattr(settings, name, None) is not None:
+            setattr(settings, name, None)
+
+
+def _split(tokenizer: Any) -> tuple[list[list[int]], Any]:
+    """Ids of a few fixed texts, and the chat template."""
+    return [list(tokenizer(text)["input_ids"]) for text in _PROBES], tokenizer.chat_template
 
 
 def _probe_ids(model: Any) -> Tensor:
@@ -126,22 +167,31 @@ def _probe(model: Any) -> Tensor:
         return model(input_ids=_probe_ids(model), use_cache=False).logits
 
 
-def _greedy(model: Any, *, use_cache: bool) -> list[int]:
-    """The likeliest tokens after a few fixed ids; in float32, where a cache must not change which one is likeliest."""
+def _check_cache(model: Any, folder: Path) -> None:
+    """Raise :class:`StillhouseError` unless the likeliest tokens, written with a cache, are so without one too.
+
+    The logits of both ways are compared in float32, not just which of them is highest: equal ones may change places.
+    """
     import torch
 
-    ids, cache, written = _probe_ids(model)[:1], None, []
-    dtype = model.dtype
-    model.float()
+    ids, cache, written, cached = _probe_ids(model)[:1], None, [], []
+    start = ids.shape[1] - 1
     with torch.inference_mode(), quiet():
+        token = ids
         for _ in range(_NEW_TOKENS):
-            output = model(input_ids=ids, cache=cache, use_cache=use_cache)
-            token = output.logits[:, -1].argmax(-1, keepdim=True)
-            written.append(int(token))
-            cache = output.cache if use_cache else None
-            ids = token if use_cache else torch.cat([ids, token], 1)
-    model.to(dtype)
-    return written
+            output = model(input_ids=token, cache=cache, use_cache=True)
+            cache = output.cache
+            cached.append(output.logits[:, -1])
+            token = cached[-1].argmax(-1, keepdim=True)
+            written.append(token)
+        whole = model(input_ids=torch.cat([ids, *written[:-1]], 1), use_cache=False).logits[0, start:]
+    off = float((whole - torch.cat(cached)).abs().max())
+    if not off <= _TOLERANCE * max(1.0, float(whole.abs().max())):
+        raise StillhouseError(
+            f"with a cache the student's logits are others than without (by {off:.2g})",
+            where=str(folder),
+            fix="keep another set of layers: the architecture gives some of them a part in its cache",
+        )
 
 
 def chunked_logits(model: Any) -> tuple[Callable[[list[list[int]]], Callable[[Any], Any]], int]:
@@ -161,7 +211,8 @@ def chunked_logits(model: Any) -> tuple[Callable[[list[list[int]]], Callable[[An
         return model(input_ids=ids, use_cache=False).logits.flatten(0, 1)
 
     with torch.inference_mode(), quiet():
-        trial = torch.zeros((1, 8), dtype=torch.int64, device=model.device)
+        # many tokens: what a model does behind its head may not show on one, such as an empty row for padding
+        trial = _probe_ids(model)
         logits = whole(trial)
         apart = head is not None and layers is not model
         apart = apart and bool((head(states(trial)) - logits).abs().max() <= _TOLERANCE)

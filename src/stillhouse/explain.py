@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from stillhouse import cuts, documents
 from stillhouse.documents import GROUP_PREFIX, SPLITS
 from stillhouse.errors import StillhouseError
-from stillhouse.signals import ClassProbs
+from stillhouse.signals import ClassProbs, Text
 from stillhouse.store import read_sealed
 from stillhouse.use import open_bottle
 from stillhouse.workplace import FOLDERS
@@ -113,6 +113,8 @@ def _similarity(copy: dict[str, Any]) -> str:
 
 def _teacher(row: dict[str, Any], run_folder: Path) -> list[str]:
     folder = run_folder / FOLDERS["ferment"]
+    if (folder / "signals" / "text.parquet").exists():
+        return _answers(row, run_folder)
     if not (folder / "signals" / "class_probs.parquet").exists():
         return ["  the teacher has not been asked yet"]
     signal = ClassProbs.read(folder)
@@ -127,11 +129,32 @@ def _teacher(row: dict[str, Any], run_folder: Path) -> list[str]:
     ]
 
 
+def _answers(row: dict[str, Any], run_folder: Path) -> list[str]:
+    """What a teacher that writes answered, and which answers were not learned from."""
+    found = [one for one in Text.read(run_folder / FOLDERS["ferment"]).answers if one.id == row["id"]]
+    left = {cut["id"]: cut for cut in cuts.read(run_folder / FOLDERS["distill"]).to_pylist()}
+    lines = [] if found else ["  the teacher gave no answer: see failures.parquet"]
+    for one in found:
+        lines.append(f"  {one.teacher} said: {_short(one.answer)}")
+        ended = "whole" if one.finish_reason == "stop" else f"cut off after {one.answer_tokens} tokens"
+        lines.append(f"    {ended}{f'; {one.verdict}' if one.verdict else ''}")
+        if one.key in left:
+            lines.append(f"    not learned, into the {left[one.key]['cut']}: {left[one.key]['reason']}")
+    return lines
+
+
 def _student(row: dict[str, Any], run_folder: Path) -> list[str]:
     bottle = run_folder / FOLDERS["finish"] / "bottle"
     if not bottle.exists():
         return ["  no student has been bottled yet"]
-    label, share = open_bottle(bottle).predict([row["text"]])[0]
+    opened = open_bottle(bottle)
+    if opened.label.get("task") == "text-generation":
+        asked_for = row["messages"] or [{"role": "user", "content": row["text"]}]
+        while asked_for and asked_for[-1]["role"] == "assistant":
+            asked_for = asked_for[:-1]
+        (answer,) = opened.answer([asked_for], max_tokens=_SHOWN // 4)
+        return [f"  the shipped student says: {_short(answer.text)}"]
+    label, share = opened.predict([row["text"]])[0]
     return [f"  the shipped student says: {label} ({share:.3f})"]
 
 

@@ -18,10 +18,16 @@ from stillhouse.cuts import Cut
 from stillhouse.device import place
 from stillhouse.distill.language import Gold, Lesson, Signals, Stored
 from stillhouse.distill.material import ChoicePlan, Lessons, Row, as_lessons, choose, given
-from stillhouse.distill.students.decoders import check_decoder, decoder_from_config, keep_decoder_layers, layers_of
+from stillhouse.distill.students.decoders import (
+    check_decoder,
+    check_resizable,
+    decoder_from_config,
+    keep_decoder_layers,
+    layers_of,
+)
 from stillhouse.distill.students.keep_layers import spread
 from stillhouse.distill.students.layer_scores import keep_highest, removal_kl, turns, without_idlest_run
-from stillhouse.distill.students.trim_vocabulary import trim_vocabulary
+from stillhouse.distill.students.trim_vocabulary import check_trimmable, trim_vocabulary
 from stillhouse.distill.vocabularies import Vocabularies, agree
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.generation import (
@@ -33,8 +39,8 @@ from stillhouse.recipe.generation import (
 )
 from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.signals import Text, TokenDist
-from stillhouse.teachers.capabilities import has_template
 from stillhouse.teachers.local import check_files, load_tokenizer, model_folder
+from stillhouse.teachers.templates import ChatTemplate
 from stillhouse.workplace import Places, Progress
 
 # how the student was made, as it is written down: the kept layers and what decided them
@@ -225,13 +231,12 @@ def check_beginning(recipe: Generation, cache: Path, base: Path) -> list[Problem
         config = next((path for path in files.files if path.name == "config.json"), None)
         if config is not None and isinstance(student, KeepLanguageLayers):
             check_decoder(config.parent, student.keep)
-        if isinstance(recipe.ferment.answers, Ask) and has_template(files) is False:
-            raise StillhouseError(
-                "the student's tokenizer has no chat template, so that nothing says how it is asked",
-                where=f"distill.student.base: {files.address}",
-                fix="start from an instruction-tuned model, or put the teacher's chat_template.jinja into the base's"
-                " folder; it is saved with the student",
-            )
+        if config is not None and isinstance(student, FromLanguageConfig):
+            check_resizable(config.parent)
+        if config is not None and student.vocabulary == "used":
+            check_trimmable(load_tokenizer(files, cache=cache))
+        if config is not None and isinstance(recipe.ferment.answers, Ask):
+            ChatTemplate(load_tokenizer(files, cache=cache))  # answers are learned as turns of a chat
         _check_tokens(recipe, files, cache, base)
     except StillhouseError as error:
         return list(error.problems)

@@ -46,6 +46,8 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     made = begin(recipe, places, progress)
     write_json(places.draft / "start.json", made.start)
     scratch = scratch_folder(places.draft)
+    # what cannot be written and read back as a stock model is refused before it is trained
+    save_causal(made.model, made.tokenizer, scratch / "start", ends=made.train.ends)
     trained, model = train(recipe, places, made, output=scratch, progress=progress, what="training the student")
     (scratch / "training.jsonl").replace(places.draft / "training.jsonl")
     save_causal(model, made.tokenizer, places.draft / "student", ends=made.train.ends)

@@ -36,6 +36,7 @@ from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals.text import Text, TextAnswer
 from stillhouse.store import reached, write_json
 from stillhouse.teachers.local import model_folder
+from stillhouse.teachers.sequences import asked
 from stillhouse.verifiers import by_name
 from stillhouse.workplace import Places, Progress, StageResult
 
@@ -65,6 +66,8 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
 def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     """Run the stage into ``places.draft``."""
     rows_in = documents.read(places.sealed("raw"), "test").to_pylist()
+    if _asked(recipe) is not None:  # a plain text was asked as a turn of the user
+        rows_in = [row | {"messages": row["messages"] or list(asked(row))} for row in rows_in]
     bottle = places.draft / "bottle"
     ship(places.sealed("distill") / "student", bottle, precision=recipe.finish.precision)
     speakers = _speakers(recipe, places, bottle)

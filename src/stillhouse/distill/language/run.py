@@ -121,6 +121,7 @@ class LanguageRun(TrainingRun):
         self.tokens = [sum(self.lessons[one].learned for row in rows for one in row) for rows in plan]
         self.sums: dict[str, float] = {}
         self.counted, self.step_loss = 0, 0.0
+        self.trainer: Any = None
         super().__init__(
             model,
             steps=len(plan),
@@ -149,7 +150,8 @@ class LanguageRun(TrainingRun):
         """See :class:`TrainingRun`."""
         from stillhouse.distill.language.trainer import build
 
-        return build(self, use_cpu=use_cpu)
+        self.trainer = build(self, use_cpu=use_cpu)
+        return self.trainer
 
     def part_loss(self, model: Any, step: int, part: int) -> Tensor:
         """The share of step ``step``, from 0, that its part ``part`` has in the loss; parts of a step add up to it."""
@@ -215,6 +217,8 @@ class LanguageRun(TrainingRun):
             **found,
         }
         self.sums, self.counted = {}, 0
+        if self.execution.report_to:
+            self.trainer.log(dict(entry))
         return entry
 
     def best(self) -> dict[str, float]:

@@ -38,7 +38,9 @@ ARCHITECTURES = frozenset(
         "smollm3",
     }
 )
+RESIZABLE = ARCHITECTURES - {"gpt2"}  # its configuration names sizes in a way of its own
 _LAYER = re.compile(r"((?:\w+\.)*?(?:layers|h)\.)(\d+)(\..*)")
+_NO_LAYERS = ("architectures", "token_id", "token_ids", "_tokens")  # lists that may be as long by chance
 _COUNTS = ("num_hidden_layers", "n_layer", "n_layers")
 
 
@@ -84,20 +86,40 @@ def decoder_from_config(
     with quiet():
         config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    if config.model_type not in ARCHITECTURES - {"gpt2"}:
-        raise _unknown(config.model_type, base)
+    if config.model_type not in RESIZABLE:
+        raise _unknown(config.model_type, base, RESIZABLE)
     config = shortened(config, [place % layers_of(config) for place in range(layers)])
-    config.hidden_size, config.intermediate_size = hidden_size, intermediate_size
-    config.num_attention_heads = heads
-    config.num_key_value_heads = kv_heads or heads
-    if getattr(config, "head_dim", None):
-        config.head_dim = hidden_size // heads
-    with torch.random.fork_rng(devices=[]), quiet():
-        torch.manual_seed(seed)
-        student = _empty(config)
+    _resize(config, hidden_size, heads, kv_heads or heads)
+    config.intermediate_size = intermediate_size
+    try:
+        if hidden_size % heads or heads % (kv_heads or heads):
+            raise ValueError(f"a width of {hidden_size}, {heads} heads and {kv_heads or heads} for keys and values")
+        with torch.random.fork_rng(devices=[]), quiet(), torch.no_grad():
+            torch.manual_seed(seed)
+            student = _empty(config).eval()
+            student(input_ids=torch.zeros((1, 3), dtype=torch.int64))
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise StillhouseError(
+            f"no {config.model_type} model has these sizes: {str(error).strip().splitlines()[-1].strip()}",
+            where=str(base),
+            fix="choose hidden_size as an even multiple of heads, and heads as a multiple of kv_heads",
+        ) from error
     if (base / "generation_config.json").is_file():
         student.generation_config = GenerationConfig.from_pretrained(base, local_files_only=True)
-    return student.eval(), tokenizer
+    return student, tokenizer
+
+
+def _resize(config: Any, hidden_size: int, heads: int, kv_heads: int) -> None:
+    """Set the width and the heads, and scale the scores of attention with the width of a head where a field does."""
+    before = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    config.hidden_size, config.num_attention_heads, config.num_key_value_heads = hidden_size, heads, kv_heads
+    width = hidden_size // heads
+    if getattr(config, "head_dim", None):
+        config.head_dim = width
+    if getattr(config, "query_pre_attn_scalar", None):  # gemma: scores are divided by its square root
+        config.query_pre_attn_scalar = width
+    if getattr(config, "attention_multiplier", None):  # granite: scores are multiplied by it
+        config.attention_multiplier *= before / width
 
 
 def check_kept(kind: str, layers: int, kept: Sequence[int], where: Path) -> None:
@@ -114,21 +136,32 @@ def check_kept(kind: str, layers: int, kept: Sequence[int], where: Path) -> None
 
 def check_decoder(base: Path, keep: int | Sequence[int]) -> None:
     """Raise :class:`StillhouseError` for what ``config.json`` alone tells against keeping these layers."""
+    kind, layers = _told(base)
+    if isinstance(keep, int) and keep > layers:
+        raise StillhouseError(
+            f"{keep} layers cannot be kept of {layers}", where=str(base), fix=f"keep between 1 and {layers}"
+        )
+    check_kept(kind, layers, spread(keep, layers) if isinstance(keep, int) else keep, base)
+
+
+def check_resizable(base: Path) -> None:
+    """Raise :class:`StillhouseError` where :func:`decoder_from_config` does not know the architecture in ``base``."""
+    kind, _ = _told(base)
+    if kind not in RESIZABLE:
+        raise _unknown(kind, base, RESIZABLE)
+
+
+def _told(base: Path) -> tuple[str, int]:
+    """The type of a model and how many layers it has, by its ``config.json``."""
     try:
         config = json.loads((base / "config.json").read_text("utf-8"))
-        kind = str(config["model_type"])
-        layers = int(next(config[name] for name in _COUNTS if name in config))
+        return str(config["model_type"]), int(next(config[name] for name in _COUNTS if name in config))
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise StillhouseError(
             "config.json cannot be read, or does not say how many layers there are",
             where=str(base),
             fix="give a transformers folder of a language model",
         ) from error
-    if isinstance(keep, int) and keep > layers:
-        raise StillhouseError(
-            f"{keep} layers cannot be kept of {layers}", where=str(base), fix=f"keep between 1 and {layers}"
-        )
-    check_kept(kind, layers, spread(keep, layers) if isinstance(keep, int) else keep, base)
 
 
 def layers_of(config: Any) -> int:
@@ -139,13 +172,13 @@ def layers_of(config: Any) -> int:
 def shortened(config: Any, kept: Sequence[int]) -> Any:
     """The configuration for the kept layers: their count, and every list that has one entry a layer.
 
-    Other fields stay, those that count from the first layer too (``first_k_dense_replace`` and the like are of
-    architectures that are refused).
+    Lists of token ids are none of them, however many they are. Other fields stay, those that count from the first
+    layer too (``first_k_dense_replace`` and the like are of architectures that are refused).
     """
     layers = layers_of(config)
     short = copy.deepcopy(config)
     for name, value in vars(config).items():
-        if isinstance(value, list | tuple) and len(value) == layers and name != "architectures":
+        if isinstance(value, list | tuple) and len(value) == layers and not name.endswith(_NO_LAYERS):
             setattr(short, name, type(value)(value[index] for index in kept))
     short.num_hidden_layers = len(kept)
     return short
@@ -172,9 +205,9 @@ def _renumbered(state: dict[str, Tensor], kept: Sequence[int]) -> dict[str, Tens
     return renamed
 
 
-def _unknown(kind: str, where: Path) -> StillhouseError:
+def _unknown(kind: str, where: Path, known: frozenset[str] = ARCHITECTURES) -> StillhouseError:
     return StillhouseError(
         f"students are not made out of language models of type {kind}",
         where=str(where),
-        fix=f"use one of {', '.join(sorted(ARCHITECTURES))}, or give a student of your own with `kind: given`",
+        fix=f"use one of {', '.join(sorted(known))}, or give a student of your own with `kind: given`",
     )

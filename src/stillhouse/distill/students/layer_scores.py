@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stillhouse.distill.chunked import Head, head_logits, head_of
+from stillhouse.errors import StillhouseError
 
 _ROW_TOKENS = 2048  # tokens that go through the layers together
 _CHUNK = 2**25  # logits at a time
@@ -44,7 +45,7 @@ def removal_kl(
         tokens += len(places)
         if progress:
             progress(min((number + 1) * _ROW_TOKENS, sum(map(len, sequences))), sum(map(len, sequences)))
-    return [total / max(1, tokens) for total in sums]
+    return [total / tokens for total in sums]
 
 
 def turns(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
@@ -62,7 +63,13 @@ def turns(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
             for first in range(count):
                 sums[first] += (1 - (unit[first] * unit).sum(-1)).sum(-1).double().cpu()
         tokens += len(places)
-    return sums / max(1, tokens)
+    if not bool(sums.isfinite().all()):
+        raise StillhouseError(
+            "the model's states are not numbers (NaN or infinite)",
+            where=type(model).__name__,
+            fix="check its weights, or load it in float32 or bfloat16",
+        )
+    return sums / tokens
 
 
 def keep_highest(scores: Sequence[float], keep: int) -> list[int]:
@@ -83,7 +90,15 @@ def _batches(
     sequences: Sequence[Sequence[int]], starts: Sequence[int], *, shift: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Padded ids (B, L), filled up on the right where a causal model does not look, and places in the flat batch."""
-    order = sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row))
+    if not any(len(ids) > max(start, shift) for ids, start in zip(sequences, starts, strict=True)):
+        raise StillhouseError(
+            "there are no tokens to compare the layers on",
+            where="distill.student",
+            fix="give at least one text whose answer is learned, or choose layers with `by: even`",
+        )
+    order = sorted(
+        (row for row in range(len(sequences)) if sequences[row]), key=lambda row: (-len(sequences[row]), row)
+    )
     while order:
         width = len(sequences[order[0]])
         rows, order = order[: max(1, _ROW_TOKENS // width)], order[max(1, _ROW_TOKENS // width) :]

@@ -25,12 +25,15 @@ def with_lora(model: Any, *, rank: int, alpha: float, targets: Sequence[str], se
         raise StillhouseError(
             "peft is not installed", where="distill.student.lora", fix="pip install 'stillhouse[distill]'"
         ) from error
+    from transformers.pytorch_utils import Conv1D
+
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         target_modules=list(targets) or "all-linear",
         task_type="CAUSAL_LM",
         init_lora_weights=True,
+        fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in model.modules()),  # gpt2 stores them transposed
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -38,21 +38,51 @@ class Trimmed:
 def trim_vocabulary(model: Any, tokenizer: Any, *, used: Iterable[int]) -> Trimmed:
     """The model and tokenizer with only the tokens that ``used`` needs; both given ones stay as they are.
 
-    Raises :class:`StillhouseError` for a tokenizer that is no byte-pair encoding, or whose bytes are not all tokens.
+    Raises :class:`StillhouseError` for a tokenizer that is no byte-pair encoding or marks the borders of words in its
+    tokens, and where the tokenizer has tokens that the model has no row for.
     """
+    check_trimmable(tokenizer)
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
-    if rules["model"]["type"] != "BPE":
+    vocabulary: dict[str, int] = rules["model"]["vocab"]
+    merges = [_pair(merge) for merge in rules["model"]["merges"]]
+    needed = {*used, *_named(model, tokenizer)}
+    kept = _closed(vocabulary, merges, needed, {one["id"] for one in rules["added_tokens"]})
+    teacher_ids = tuple(sorted(kept))
+    if teacher_ids[-1] >= len(model.get_input_embeddings().weight):
         raise StillhouseError(
-            f"tokens cannot be taken out of a {rules['model']['type']} tokenizer",
+            f"the tokenizer has a token {teacher_ids[-1]}, the model has no row for it",
+            where="distill.student.base",
+            fix="resize the base's embeddings to its tokenizer, or take the token out of the tokenizer",
+        )
+    new = {old: number for number, old in enumerate(teacher_ids)}
+    return Trimmed(_shrunk(model, teacher_ids, new), _rewritten(tokenizer, rules, merges, new), teacher_ids)
+
+
+def check_trimmable(tokenizer: Any) -> None:
+    """Raise :class:`StillhouseError` where tokens cannot be taken out of this tokenizer; no model is needed."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())["model"] if tokenizer.is_fast else {"type": "slow"}
+    if rules["type"] != "BPE":
+        raise StillhouseError(
+            f"tokens cannot be taken out of a {rules['type']} tokenizer",
             where="distill.student.vocabulary",
             fix="set it to all; byte-pair encodings can be trimmed",
         )
-    vocabulary: dict[str, int] = rules["model"]["vocab"]
-    merges = [_pair(merge) for merge in rules["model"]["merges"]]
-    kept = _closed(vocabulary, merges, set(used), {one["id"] for one in rules["added_tokens"]})
-    teacher_ids = tuple(sorted(kept))
-    new = {old: number for number, old in enumerate(teacher_ids)}
-    return Trimmed(_shrunk(model, teacher_ids, new), _rewritten(tokenizer, rules, merges, new), teacher_ids)
+    if rules.get("end_of_word_suffix") or rules.get("continuing_subword_prefix"):
+        raise StillhouseError(
+            "tokens cannot be taken out of a tokenizer that marks the beginnings or ends of words in them",
+            where="distill.student.vocabulary",
+            fix="set it to all",
+        )
+
+
+def _named(model: Any, tokenizer: Any) -> set[int]:
+    """Ids that begin, end or fill up a text, also where they are ordinary tokens that no text uses."""
+    found = set(tokenizer.all_special_ids)
+    for settings in (model.config, model.config.get_text_config(), model.generation_config):
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
+            told = getattr(settings, name, None)
+            found.update(told if isinstance(told, list) else () if told is None else (told,))
+    return found
 
 
 def _pair(merge: Sequence[str] | str) -> Pair:
@@ -123,6 +153,8 @@ def _renumber_specials(node: Any, new: dict[int, int]) -> None:
     elif isinstance(node, dict):
         if isinstance(node.get("ids"), list):
             node["ids"] = [new[one] for one in node["ids"]]
+        for name in {"cls", "sep"} & set(node):  # a pair of token and id, in the tokenizers of BERT and RoBERTa
+            node[name] = [node[name][0], new[node[name][1]]]
         for one in node.values():
             _renumber_specials(one, new)
 
@@ -156,7 +188,7 @@ def _ends(model: Any) -> tuple[Any, Any]:
 def _renumber(settings: Any, new: dict[int, int]) -> None:
     """Every field that names tokens by their ids; ids that are gone leave the lists."""
     for name, value in list(vars(settings).items()):
-        if not name.endswith(("_token_id", "_tokens", "token_ids", "words_ids")):
+        if not name.endswith(("_token_id", "_token_ids", "suppress_tokens", "words_ids")):  # not `max_new_tokens`
             continue
         if isinstance(value, int) and not isinstance(value, bool):
             setattr(settings, name, new.get(value))
