@@ -53,6 +53,33 @@ def test_turns_that_a_template_shows_in_another_way_later_are_read_and_not_learn
     assert "<think>x" not in words.decode(sequence.ids)
 
 
+def test_a_turn_that_is_shown_in_another_way_later_takes_no_earlier_one_with_it() -> None:
+    trimming = tiny_chat.TEMPLATE.replace("m['content']", "m['content'] | trim")
+    words = tiny_chat.tokenizer(template=trimming)
+    sequence = conversation(ChatTemplate(words), turns("one", "fine", "two", " dull ", "three", "grim"))
+    assert learned(sequence, words) == ["fine<|im_end|>", "grim<|im_end|>"]
+
+
+OPENING = tiny_chat.TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("fine", "\n</think>\n\nfine<|im_end|>"),
+        ("<think>so</think>fine", "so\n</think>\n\nfine<|im_end|>"),
+        ("so</think>fine", "so\n</think>\n\nfine<|im_end|>"),
+    ],
+)
+def test_an_answer_closes_the_reasoning_that_its_prompt_opens(answer: str, wanted: str) -> None:
+    words = tiny_chat.tokenizer(template=OPENING)
+    template = ChatTemplate(words)
+    assert template.opens_reasoning
+    assert learned(conversation(template, turns("say", answer)), words) == [wanted]
+    cut_off = conversation(template, turns("say", "so it"), finished=False)
+    assert learned(cut_off, words) == ["so it"]
+
+
 def test_an_answer_that_was_cut_off_is_learned_without_an_end() -> None:
     sequence = conversation(ChatTemplate(WORDS), turns("say fine", "fin"), finished=False)
     assert learned(sequence) == ["fin"]

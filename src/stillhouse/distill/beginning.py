@@ -39,8 +39,8 @@ from stillhouse.recipe.generation import (
 )
 from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.signals import Text, TokenDist
+from stillhouse.teachers.capabilities import has_template
 from stillhouse.teachers.local import check_files, load_tokenizer, model_folder
-from stillhouse.teachers.templates import ChatTemplate
 from stillhouse.workplace import Places, Progress
 
 # how the student was made, as it is written down: the kept layers and what decided them
@@ -71,8 +71,11 @@ def begin(recipe: Generation, places: Places, progress: Progress, *, start: Star
     rows, cuts, rows_in = _chosen(recipe, places)
     base_tokenizer = load_tokenizer(_files(recipe, places.cache, places.base), cache=places.cache)
     limit, which = recipe.distill.train.max_length, recipe.distill.choose.turns
+    signal = _stored(recipe, places)
+    known = None if signal is None else {key: signal.tokens_of(key) for key in signal.ids}
     train, held = (
-        as_lessons(rows[split], base_tokenizer, max_length=limit, turns=which) for split in ("train", "validation")
+        as_lessons(rows[split], base_tokenizer, max_length=limit, turns=which, stored=known)
+        for split in ("train", "validation")
     )
     model, tokenizer, made = build(recipe, base, train.lessons, progress, start)
     teacher_ids = None
@@ -80,14 +83,14 @@ def begin(recipe: Generation, places: Places, progress: Progress, *, start: Star
         used = {one for part in (train, held) for lesson in part.lessons for one in lesson.ids}
         trimmed = trim_vocabulary(model, tokenizer, used=used)
         model, tokenizer, teacher_ids = trimmed.model, trimmed.tokenizer, trimmed.teacher_ids
-    vocabularies = _vocabularies(recipe, places, model, tokenizer, teacher_ids)
+    vocabularies = _vocabularies(recipe, places, signal, model, tokenizer, teacher_ids)
     return Beginning(
         model,
         tokenizer,
         _renumbered(train, teacher_ids),
         _renumbered(held, teacher_ids),
         rows_in,
-        _signals(places, [train, held], vocabularies),
+        _signals(signal, [train, held], vocabularies),
         vocabularies,
         (*cuts, *train.cuts, *held.cuts),
         made,
@@ -171,15 +174,26 @@ def _kept(student: KeepLanguageLayers, base: Path, lessons: Sequence[Lesson], pr
     return made | {"kept": keep_highest(scores, student.keep), "removal_kl": [round(score, 6) for score in scores]}
 
 
+def _stored(recipe: Generation, places: Places) -> TokenDist | None:
+    """The teacher's distributions, where stage 2 stored any."""
+    if recipe.ferment.distributions.form == "none" or isinstance(recipe.ferment.teacher, ApiTeacher):
+        return None
+    return TokenDist.open(places.sealed("ferment"))
+
+
 def _vocabularies(
-    recipe: Generation, places: Places, model: Any, tokenizer: Any, teacher_ids: tuple[int, ...] | None
+    recipe: Generation,
+    places: Places,
+    stored: TokenDist | None,
+    model: Any,
+    tokenizer: Any,
+    teacher_ids: tuple[int, ...] | None,
 ) -> Vocabularies | None:
     """How the teacher's ids are read in the student's; ``None`` where no distributions are."""
     section = recipe.ferment.teacher
-    if recipe.ferment.distributions.form == "none" or isinstance(section, ApiTeacher):
+    if stored is None or isinstance(section, ApiTeacher):
         return None
     files = resolve(section.model, cache=places.cache, base=places.base)
-    stored = TokenDist.open(places.sealed("ferment"))
     head = int(model.get_output_embeddings().weight.shape[0])
     own = load_tokenizer(files, cache=places.cache)
     if teacher_ids is not None:  # what was trimmed is compared as it was before
@@ -188,13 +202,13 @@ def _vocabularies(
     return agree(own, stored.header.vocabulary, tokenizer, head, teacher_ids=teacher_ids)
 
 
-def _signals(places: Places, lessons: Sequence[Lessons], vocabularies: Vocabularies | None) -> Signals:
-    if vocabularies is None:
+def _signals(stored: TokenDist | None, lessons: Sequence[Lessons], vocabularies: Vocabularies | None) -> Signals:
+    if stored is None or vocabularies is None:
         return Gold()
     whole = {key: one for part in lessons for key, one in part.whole.items()}
     ids = {key: one.ids for key, one in whole.items()}
     starts = {key: one.start for key, one in whole.items()}
-    return Stored(TokenDist.open(places.sealed("ferment")), ids, starts, vocabularies)
+    return Stored(stored, ids, starts, vocabularies)
 
 
 def base_folder(recipe: Generation, *, cache: Path, base: Path) -> Path:
@@ -221,8 +235,13 @@ def check_beginning(recipe: Generation, cache: Path, base: Path) -> list[Problem
             check_resizable(config.parent)
         if config is not None and student.vocabulary == "used":
             check_trimmable(load_tokenizer(files, cache=cache))
-        if config is not None and isinstance(recipe.ferment.answers, Ask):
-            ChatTemplate(load_tokenizer(files, cache=cache))  # answers are learned as turns of a chat
+        if isinstance(recipe.ferment.answers, Ask) and has_template(files) is False:
+            raise StillhouseError(
+                "the student's tokenizer has no chat template, so that nothing says how it is asked",
+                where=f"distill.student.base: {files.address}",
+                fix="start from an instruction-tuned model, or put the teacher's chat_template.jinja into the base's"
+                " folder; it is saved with the student",
+            )
         _check_tokens(recipe, files, cache, base)
     except StillhouseError as error:
         return list(error.problems)

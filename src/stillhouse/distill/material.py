@@ -133,8 +133,19 @@ class Lessons:
     ends: tuple[int, ...]
 
 
-def as_lessons(rows: Sequence[Row], tokenizer: Any, *, max_length: int, turns: Turns = "all") -> Lessons:
-    """Token ids of every row, with the tokenizer's own chat template."""
+def as_lessons(
+    rows: Sequence[Row],
+    tokenizer: Any,
+    *,
+    max_length: int,
+    turns: Turns = "all",
+    stored: Mapping[str, int] | None = None,
+) -> Lessons:
+    """Token ids of every row, with the tokenizer's own chat template.
+
+    stored: how many tokens the teacher's distributions are about, by key, where such are learned. A row is learned no
+    further than the teacher read it, and one without distributions is cut.
+    """
     template = ChatTemplate(tokenizer) if any(row.messages is not None for row in rows) else None
     lessons: list[Lesson] = []
     whole: dict[str, TokenSequence] = {}
@@ -142,6 +153,10 @@ def as_lessons(rows: Sequence[Row], tokenizer: Any, *, max_length: int, turns: T
     for row in rows:
         try:
             sequence = _sequence(row, tokenizer, template, turns)
+            if stored is not None:
+                if row.key not in stored:
+                    raise RowError("the teacher gave no distributions along it")
+                sequence = shortened(sequence, sequence.start + stored[row.key])
             fed = shortened(sequence, max_length)
         except RowError as error:
             cuts.append(row.cut("head", "nothing to learn from", str(error)))

@@ -9,7 +9,7 @@ logits of a whole batch ever exist. Documents that are stored already are not as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,16 +38,16 @@ def capture_distributions(
     documents: Sequence[tuple[str, Sequence[int]]],
     *,
     writer: TokenDistWriter,
-    start: int = 1,
+    start: int | Mapping[str, int] = 1,
     batch_tokens: int = 2048,
     chunk: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CapturedDistributions:
     """Store the model's distribution about each of ``ids[start:]``, given all ids before it.
 
-    documents: (id, ids) pairs; ``start`` is at least 1, since nothing is known of a first token. chunk: positions whose
-    logits exist at the same time, as many as take 256 MiB if not given. Raises :class:`StillhouseError` when the header
-    is not about this model.
+    documents: (id, ids) pairs; ``start`` is at least 1, since nothing is known of a first token, and one for all or one
+    for each id. chunk: positions whose logits exist at the same time, as many as take 256 MiB if not given. Raises
+    :class:`StillhouseError` when the header is not about this model.
     """
     header = writer.header
     logits_of, vocabulary = chunked_logits(model)
@@ -57,7 +57,8 @@ def capture_distributions(
             where="the header of signals/token_dist",
             fix="take the vocabulary from the model's head: it is often larger than the tokenizer",
         )
-    if start < 1:
+    starts = start if isinstance(start, Mapping) else {identifier: start for identifier, _ in documents}
+    if any(starts[identifier] < 1 for identifier, _ in documents):
         raise ValueError("nothing is known of a first token: start is at least 1")
     longest = int(getattr(model.config, "max_position_embeddings", 0) or 2**31)
     unknown = [(identifier, list(ids)) for identifier, ids in documents if identifier not in writer]
@@ -70,13 +71,14 @@ def capture_distributions(
     chunk = chunk or max(1, _CHUNK // vocabulary)
     done = tokens = 0
     for batch in batches:
-        blobs = _blobs(batch, logits_of([ids[:-1] for _, ids in batch]), writer, start, chunk)
+        first = [starts[name] for name, _ in batch]
+        blobs = _blobs(batch, logits_of([ids[:-1] for _, ids in batch]), writer, first, chunk)
         for (name, ids), blob in zip(batch, blobs, strict=True):
             if blob is None:
                 failures.append((name, "the teacher's logits are not numbers (NaN or infinite)"))
                 continue
-            writer.add(name, ids, start, blob)
-            done, tokens = done + 1, tokens + max(0, len(ids) - start)
+            writer.add(name, ids, starts[name], blob)
+            done, tokens = done + 1, tokens + max(0, len(ids) - starts[name])
         if progress:
             progress(done + len(failures), len(unknown))
     return CapturedDistributions(done, tokens, tuple(failures))
@@ -94,15 +96,20 @@ def _batches(documents: list[tuple[str, list[int]]], batch_tokens: int) -> list[
 
 
 def _blobs(
-    batch: list[tuple[str, list[int]]], logits: Callable[[Any], Any], writer: TokenDistWriter, start: int, chunk: int
+    batch: list[tuple[str, list[int]]],
+    logits: Callable[[Any], Any],
+    writer: TokenDistWriter,
+    starts: Sequence[int],
+    chunk: int,
 ) -> list[bytes | None]:
     """A blob for each document, ``None`` where a logit is not a number. logits: at places of the padded batch."""
     header, layout, width = writer.header, writer.header.layout, max(1, *(len(ids) - 1 for _, ids in batch))
-    about = [np.array(ids[start:], dtype=np.int64) for _, ids in batch]
+    about = [np.array(ids[start:], dtype=np.int64) for (_, ids), start in zip(batch, starts, strict=True)]
     gold = np.concatenate(about)
     owner = np.repeat(np.arange(len(batch)), [len(tokens) for tokens in about])
     ends = np.cumsum([len(tokens) for tokens in about]).tolist()
-    places = np.concatenate([row * width + start - 1 + np.arange(len(tokens)) for row, tokens in enumerate(about)])
+    firsts = [row * width + start - 1 for row, start in enumerate(starts)]
+    places = np.concatenate([first + np.arange(len(tokens)) for first, tokens in zip(firsts, about, strict=True)])
     numbers = np.concatenate(
         [
             uniforms(seed=header.seed, draw=header.draw, document=name, length=len(tokens), layout=layout)

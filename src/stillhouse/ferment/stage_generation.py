@@ -8,9 +8,9 @@ run that is killed or changed asks for nothing twice.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,28 +23,28 @@ from stillhouse.answers import AnswerStore
 from stillhouse.cuts import Balance
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.ferment.distributions import capture_distributions
+from stillhouse.ferment.storing import Stored, sequences_of, store_distributions
 from stillhouse.ferment.traces import judge
 from stillhouse.ferment.writing import Question, Unanswered, Written, write_by_api, write_here
 from stillhouse.recipe.bind import endpoint_of, load_teacher, new_client
 from stillhouse.recipe.generation import Ask, Generation
 from stillhouse.recipe.rights import teacher_address
 from stillhouse.recipe.teachers import ApiTeacher
-from stillhouse.signals import Header, Text, TextAnswer, TokenDist, TokenDistWriter
-from stillhouse.signals.token_dist import FOLDER
+from stillhouse.signals import Header, Text, TextAnswer
 from stillhouse.store import digest_of, reached
 from stillhouse.teachers import LocalTeacher as LoadedTeacher
 from stillhouse.teachers import check_files
 from stillhouse.teachers.api import Checks
-from stillhouse.teachers.capabilities import require
+from stillhouse.teachers.capabilities import has_template, require
 from stillhouse.teachers.drawing import Sampling
-from stillhouse.teachers.sequences import TokenSequence, asked, conversation, plain, said, shortened
-from stillhouse.teachers.templates import ChatTemplate, RowError
+from stillhouse.teachers.sequences import asked
 from stillhouse.verifiers import Verdict, Verifier, by_name
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
 LIBRARIES = ("torch", "transformers", "numpy", "pyarrow")
+
+_NEED_GOLD = ("exact", "mentions", "numeric")
 
 Documents = Sequence[Mapping[str, Any]]
 
@@ -56,34 +56,61 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
     try:
         if isinstance(section, ApiTeacher):
             new_client(section, Checks())  # its address, key, budget and prices
-            if recipe.ferment.distributions.form != "none":
-                problems.append(
-                    Problem(
-                        "an endpoint gives answers, not the distributions that are to be stored",
-                        "ferment.distributions.form",
-                        "set it to none and learn with `distill.loss.name: cross-entropy`, or use a local teacher",
-                    )
-                )
-            if not isinstance(answers, Ask):
-                problems.append(
-                    Problem(
-                        "answers are given in the data, and an endpoint can add nothing to them",
-                        "ferment.answers.kind",
-                        "set it to ask, or use a local teacher",
-                    )
-                )
+            problems += _check_endpoint(recipe, section)
         elif (files := peek(section.model, cache=cache, base=base)) is not None:
             check_files(files)
             require(files, "text", what="a text generator")
+            if isinstance(answers, Ask) and has_template(files) is False:
+                problems.append(
+                    Problem(
+                        "the teacher's tokenizer has no chat template, so that nothing says how it is asked",
+                        f"ferment.teacher.model: {files.address}",
+                        "take an instruction-tuned model, put a chat_template.jinja into its folder, or learn texts as"
+                        " they stand with `ferment.answers.kind: given`",
+                    )
+                )
         if isinstance(answers, Ask):
             _sampling(answers)
             if answers.verify:
                 by_name(answers.verify, **answers.verify_with)
+            if answers.verify in _NEED_GOLD and not any(source.columns.label for source in recipe.raw.sources):
+                problems.append(
+                    Problem(
+                        "answers are to be compared with a gold label, and no source has one",
+                        "ferment.answers.verify",
+                        "name the column in `raw.sources.*.columns.label`, or leave `verify` out",
+                    )
+                )
     except TypeError as error:
         problems.append(Problem(str(error), "ferment.answers.verify_with", "see `docs/recipe.md` for its options"))
     except StillhouseError as error:
         problems += error.problems
     return problems
+
+
+def _check_endpoint(recipe: Generation, section: ApiTeacher) -> list[Problem]:
+    """What an endpoint cannot do."""
+    wrong = [
+        (
+            recipe.ferment.distributions.form != "none",
+            "an endpoint gives answers, not the distributions that are to be stored",
+            "ferment.distributions.form",
+            "set it to none and learn with `distill.loss.name: cross-entropy`, or use a local teacher",
+        ),
+        (
+            not isinstance(recipe.ferment.answers, Ask),
+            "answers are given in the data, and an endpoint can add nothing to them",
+            "ferment.answers.kind",
+            "set it to ask, or use a local teacher",
+        ),
+        (
+            section.protocol != "chat",
+            "conversations go to an endpoint as messages, which only the chat call takes",
+            "ferment.teacher.protocol",
+            "set it to chat",
+        ),
+    ]
+    return [Problem(*told) for holds, *told in wrong if holds]
 
 
 def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
@@ -101,15 +128,23 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             written, facts = _answer(recipe, answers, loaded, rows, places, progress)
             failures += written.failures
             _refuse_missing(recipe, written, len(rows) * answers.samples)
-        header = _header(recipe, loaded)
-        stored, more, lost = _distributions(recipe, loaded, rows, written, header, places, progress)
+        learnable, stored, lost, more = _distributions(recipe, loaded, rows, written, places, progress)
         failures += lost
         facts |= more
     if written is not None:
-        told = {"teacher": header | {"address": teacher_address(section)}, "answers": answers.model_dump(mode="json")}
+        told = {
+            "teacher": _header(recipe, loaded) | {"address": teacher_address(section)},
+            "answers": answers.model_dump(mode="json"),
+        }
         Text(written.answers, told).write(places.draft)
     _write_failures(places.draft, failures, section.name)
-    have = {one.id for one in written.answers} if written is not None else stored.documents
+    have = {one.id for one in written.answers} if written is not None else learnable
+    if have and stored is None and recipe.ferment.distributions.form != "none":
+        raise StillhouseError(
+            "no answer of the teacher holds text that could be learned from",
+            where="ferment.answers",
+            fix="see signals/text.parquet; take a teacher that answers, or allow longer answers with `max_tokens`",
+        )
     if not have:
         raise StillhouseError(
             f"no document has an answer; the first reason: {failures[0].reason if failures else 'there are none'}",
@@ -156,7 +191,15 @@ def _answer(
         if isinstance(section, ApiTeacher):
             client = new_client(section, Checks(rules={"cut off": "keep"}))
             written = write_by_api(
-                endpoint_of(section), client, questions, sampling, store=store, name=section.name, progress=tick
+                endpoint_of(section),
+                client,
+                questions,
+                sampling,
+                store=store,
+                name=section.name,
+                batches=places.answers.parent / "batches" if section.batches else None,
+                poll_seconds=section.pace.poll,
+                progress=tick,
             )
         else:
             assert loaded is not None  # noqa: S101 - a local teacher is loaded
@@ -204,32 +247,33 @@ def _header(recipe: Generation, loaded: LoadedTeacher | None) -> dict[str, Any]:
     return {"name": section.name, "identity": loaded.identity()}
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """What is known of the stored distributions: documents, tokens and bytes."""
-
-    documents: frozenset[str]
-    tokens: int
-    bytes: int
-
-
 def _distributions(
     recipe: Generation,
     loaded: LoadedTeacher | None,
     rows: Documents,
     written: Written | None,
-    identity: dict[str, Any],
     places: Places,
     progress: Progress,
-) -> tuple[_Stored, dict[str, Any], list[Unanswered]]:
-    """Distributions along every answer, or along what the documents hold, linked into the draft."""
-    section = recipe.ferment.distributions
-    if loaded is None or section.form == "none":
-        return _Stored(frozenset(), 0, 0), {}, []
-    sequences, failures = sequences_of(loaded.tokenizer, rows, written.answers if written else None, recipe)
-    context = loaded.context()
+) -> tuple[frozenset[str], Stored | None, list[Unanswered], dict[str, Any]]:
+    """Distributions along every answer, or along what the documents hold, linked into the draft.
+
+    Documents that can be learned from, what is stored, failures, and what happened this time.
+    """
+    section, answers = recipe.ferment.distributions, recipe.ferment.answers
+    if loaded is None or (section.form == "none" and written is not None):
+        return frozenset(), None, [], {}
+    sequences, failures = sequences_of(
+        loaded.tokenizer,
+        rows,
+        written.answers if written else None,
+        context=loaded.context(),
+        system=answers.system if isinstance(answers, Ask) else "",
+        turns=recipe.distill.choose.turns,
+    )
+    if section.form == "none" or not sequences:
+        return frozenset(sequences), None, failures, {}
     header = Header(
-        teacher=digest_of(identity),
+        teacher=digest_of(_header(recipe, loaded)),
         tokenizer=digest_of(loaded.tokenizer.backend_tokenizer.to_str()),
         template=digest_of(loaded.tokenizer.chat_template or ""),
         vocabulary=int(loaded.model.get_output_embeddings().weight.shape[0]),
@@ -239,93 +283,20 @@ def _distributions(
         m=section.m if section.form == "sparse" else 0,
         seed=0,
     )
-    wanted = {key: shortened(one, context) for key, one in sequences.items()}
-    # a store of its own for each header and set of ids, which outlives this run as the answers do
-    ids = digest_of([[key, list(one.ids), one.start] for key, one in sorted(wanted.items())])
-    folder = places.answers.parent / "distributions" / digest_of([header.as_json(), ids])[:32]
     started = time.monotonic()
-    by_start: dict[int, list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
-    for key, one in wanted.items():
-        by_start[one.start].append((key, one.ids))
-    done, total = 0, len(wanted)
-    lost: list[Unanswered] = []
-    new = 0
-    with TokenDistWriter(folder, header) as writer:
-        for start, some in sorted(by_start.items()):
-            captured = capture_distributions(
-                loaded.model,
-                some,
-                writer=writer,
-                start=start,
-                progress=lambda now, _, before=done: progress(  # type: ignore[misc]
-                    "storing the teacher's distributions", before + now, total
-                ),
-            )
-            done, new = done + len(some), new + captured.tokens
-            lost += [Unanswered(key.partition("#")[0], reason) for key, reason in captured.failures]
-    found = TokenDist.open(folder)
-    target = places.draft / FOLDER
-    _link(folder / FOLDER, target)
-    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    facts = {"new_rows": new, "storing_seconds": round(time.monotonic() - started, 3)}
-    kept = frozenset(key.partition("#")[0] for key in found.ids)
-    return _Stored(kept, found.tokens(), size), facts, [*failures, *lost]
+    stored = store_distributions(
+        loaded.model,
+        header,
+        sequences,
+        root=places.answers.parent / "distributions",
+        draft=places.draft,
+        progress=lambda done, total: progress("storing the teacher's distributions", done, total),
+    )
+    facts = {"new_rows": stored.new, "storing_seconds": round(time.monotonic() - started, 3)}
+    return stored.documents, stored, [*failures, *stored.failures], facts
 
 
-def sequences_of(
-    tokenizer: Any, rows: Documents, answers: Sequence[TextAnswer] | None, recipe: Generation
-) -> tuple[dict[str, TokenSequence], list[Unanswered]]:
-    """What the teacher reads, by the key its distributions are stored under; and rows that it cannot read.
-
-    answers: of the teacher, or ``None`` where those in the documents are learned.
-    """
-    template = ChatTemplate(tokenizer) if answers is not None or any(row["messages"] for row in rows) else None
-    by_id = {row["id"]: row for row in rows}
-    system = recipe.ferment.answers.system if isinstance(recipe.ferment.answers, Ask) else ""
-    turns = recipe.distill.choose.turns
-    found: dict[str, TokenSequence] = {}
-    failures: list[Unanswered] = []
-
-    def add(key: str, document: str, make: Any) -> None:
-        try:
-            found[key] = make()
-        except RowError as error:
-            failures.append(Unanswered(document, str(error)))
-
-    for answer in answers or ():
-        if template is not None and (answer.answer.strip() or answer.reasoning):
-            messages = (
-                *asked(by_id[answer.id], system),
-                {"role": "assistant", "content": said(answer, template.opens_reasoning)},
-            )
-            whole = answer.finish_reason == "stop"
-            add(
-                answer.key,
-                answer.id,
-                lambda messages=messages, whole=whole: conversation(template, messages, turns="last", finished=whole),
-            )
-    for row in rows if answers is None else ():
-        if row["messages"] and template is not None:
-            messages = tuple({"role": one["role"], "content": one["content"]} for one in row["messages"])
-            add(row["id"], row["id"], lambda messages=messages: conversation(template, messages, turns=turns))
-        else:
-            add(row["id"], row["id"], lambda text=row["text"]: plain(tokenizer, text))
-    return found, failures
-
-
-def _link(source: Path, target: Path) -> None:
-    """The store's files in the draft: linked where the disk can, so that nothing lies there twice."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.glob("*.arrow")):
-        place = target / path.name
-        place.unlink(missing_ok=True)
-        try:
-            place.hardlink_to(path)
-        except OSError:
-            place.write_bytes(path.read_bytes())
-
-
-def _told(written: Written | None, stored: _Stored) -> dict[str, Any]:
+def _told(written: Written | None, stored: Stored | None) -> dict[str, Any]:
     """Counts for the manifest: the same on every run."""
     told: dict[str, Any] = {}
     if written is not None:
@@ -338,7 +309,7 @@ def _told(written: Written | None, stored: _Stored) -> dict[str, Any]:
             "checked": len(checked),
             "right": sum(checked),
         }
-    if stored.tokens:
+    if stored is not None and stored.tokens:
         told |= {"stored_tokens": stored.tokens, "bytes_per_token": round(stored.bytes / stored.tokens, 3)}
     return told
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from stillhouse.answers import AnswerStore
 from stillhouse.signals.text import TextAnswer
 from stillhouse.store import digest_of
 from stillhouse.teachers import LocalTeacher
-from stillhouse.teachers.api import LOSSES, ApiClient, Call, Endpoint, ask
+from stillhouse.teachers.api import LOSSES, ApiClient, Call, Endpoint, ask, ask_in_batches
 from stillhouse.teachers.drawing import Ask, Sampling
 from stillhouse.teachers.generation import TextGenerator, stop_ids
 from stillhouse.teachers.reasoning import split
@@ -145,9 +146,14 @@ def write_by_api(
     *,
     store: AnswerStore,
     name: str = "teacher",
+    batches: Path | None = None,
+    poll_seconds: float = 60.0,
     progress: Tick | None = None,
 ) -> Written:
-    """Answers of a model behind an endpoint. A sample without a usable answer is a failure with its reason."""
+    """Answers of a model behind an endpoint. A sample without a usable answer is a failure with its reason.
+
+    batches: where batch files are kept, if they are what it is asked with; they are looked at each ``poll_seconds``.
+    """
 
     def calls() -> Iterator[tuple[Question, Call]]:
         for question in questions:
@@ -160,7 +166,13 @@ def write_by_api(
         if progress:
             progress(done, total)
 
-    asked = ask((call for _, call in calls()), client, store=store, progress=tick)
+    every = (call for _, call in calls())
+    if batches is None:
+        asked = ask(every, client, store=store, progress=tick)
+    else:
+        asked = ask_in_batches(
+            list(every), client, store=store, folder=batches, poll_seconds=poll_seconds, progress=tick
+        )
     lost = {failure.key: failure for failure in asked.failures}
     answers: list[TextAnswer] = []
     failures: list[Unanswered] = []

@@ -55,6 +55,11 @@ class Mapped:
         """All parts as one text."""
         return self.parts[0].text if len(self.parts) == 1 else joined(self.parts)
 
+    @property
+    def words(self) -> str:
+        """The same without the roles: what is said, for judging it."""
+        return "\n".join(part.text for part in self.parts if part.text)
+
 
 @dataclass(frozen=True)
 class Refused:

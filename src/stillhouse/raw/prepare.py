@@ -34,7 +34,9 @@ from stillhouse.store import reached
 COPY_ENTRY = np.dtype([("key", "<u8"), ("rest", "<u8"), ("place", "<i8"), ("label", "<i4")])
 BAND_ENTRY = np.dtype([("key", "<u8"), ("order", "<u8"), ("place", "<i8")])
 NO_LABEL = -1
-_ROLES = {"prompt": "user", "completion": "assistant", "text": "user", "text_pair": "user"}
+_PLAIN = frozenset({"text", "text_pair"})
+_ROLES = {"prompt": "user", "completion": "assistant"}
+_KNOWN_ROLES = frozenset({"system", "user", "assistant"})
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,8 @@ def prepare_rows(rows: Any, source: SourcePlan, plan: PreparePlan) -> list[Prepa
     mapping = Mapping(source, groups=() if source.earlier else plan.groups)
     found = [_mapped(row, mapping, source, plan) for row in rows]
     open_rows = [row for row in found if row.leaves is None and row.mapped is not None]
-    cleaned = plan.cleaner([row.mapped.text for row in open_rows if row.mapped], html=source.html)
+    texts = [row.mapped.text if plan.labels is not None else row.mapped.words for row in open_rows if row.mapped]
+    cleaned = plan.cleaner(texts, html=source.html)
     for row, clean in zip(open_rows, cleaned, strict=True):
         row.text, row.language, row.leaves = clean.text, clean.language, clean.leaves
         row.notes += clean.notes
@@ -204,12 +207,23 @@ def _mapped(row: Row | Unreadable, mapping: Mapping, source: SourcePlan, plan: P
 
 
 def _keep_turns(row: PreparedRow, cleaner: Cleaner, html: bool) -> None:
-    """The row's turns, each cleaned as its whole text was, and the text made of them anew."""
-    if row.mapped is None or row.leaves is not None or all(part.role == "text" for part in row.mapped.parts):
+    """The row's turns, each cleaned as its whole text was, and the text made of them anew.
+
+    A turn without text stays one, since turns mean what they mean by their order; only a missing prompt or completion
+    is none. A conversation leaves where nobody asks, or where a turn is of somebody that chat templates do not know:
+    what a template leaves out would be missing without a sign.
+    """
+    if row.mapped is None or row.leaves is not None or all(part.role in _PLAIN for part in row.mapped.parts):
         return
-    parts = tuple(Part(part.role, cleaner.part(part.text, html=html)) for part in row.mapped.parts if part.text)
-    row.text = joined(parts)
-    row.messages = [{"role": _ROLES.get(part.role, part.role), "content": part.text} for part in parts]
+    parts = [Part(part.role, cleaner.part(part.text, html=html)) for part in row.mapped.parts]
+    row.text = joined(tuple(parts))
+    turns = [(_ROLES.get(role, role), text) for role, text in parts if text or role not in _ROLES]
+    others = sorted({role for role, _ in turns} - _KNOWN_ROLES)
+    if others:
+        row.leaves = Leaves("head", "another role", f"{', '.join(others)}; not one of system, user, assistant")
+    elif not any(role == "user" and text.strip() for role, text in turns):
+        row.leaves = Leaves("head", "nothing is asked", "no turn of the user holds text")
+    row.messages = [{"role": role, "content": text} for role, text in turns]
 
 
 def _look_for_benchmarks(rows: list[PreparedRow], index: Index) -> None:

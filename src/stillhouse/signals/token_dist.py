@@ -145,6 +145,21 @@ class TokenDist:
         """How many tokens the rows are about, over all documents."""
         return sum(int(file.tokens[row]) for file, row in self._place.values())
 
+    def tokens_of(self, identifier: str) -> int:
+        """How many tokens the rows of one stored document are about."""
+        file, row = self._place[identifier]
+        return int(file.tokens[row])
+
+    def blob(self, identifier: str, ids: Tokens, start: int) -> bytes | None:
+        """The bytes as they were written, for another folder; ``None`` where they are not of just these tokens."""
+        tokens = _token_array(ids)
+        if identifier not in self._place or self.tokens_of(identifier) != max(0, len(tokens) - start):
+            return None
+        file, row = self._place[identifier]
+        found = file.blob(row)
+        same = _digest(self._fingerprint, identifier, tokens, start, found) == file.digest(row)
+        return bytes(found) if same else None
+
     def read(self, identifier: str, ids: Tokens, start: int = 1) -> Distribution:
         """The rows about ``ids[start:]`` of a document, where ``ids`` are all the tokens that the teacher read."""
         return self.read_many([(identifier, ids)], start)[0]

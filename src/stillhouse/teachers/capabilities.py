@@ -48,3 +48,17 @@ def require(files: Files, capability: Capability, *, what: str) -> None:
             where=files.address,
             fix="take a causal language model, or a sequence classifier with the recipe's labels",
         )
+
+
+def has_template(files: Files) -> bool | None:
+    """Whether a model's tokenizer says how messages become text; ``None`` where the files do not tell."""
+    by_name = {path.name: path for path in files.files}
+    if "chat_template.jinja" in by_name or "chat_template.json" in by_name:
+        return True
+    path = by_name.get("tokenizer_config.json")
+    if path is None:
+        return None
+    try:
+        return bool(json.loads(path.read_text("utf-8")).get("chat_template"))
+    except (OSError, ValueError, AttributeError):
+        return None  # whoever loads it will say what is wrong

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stillhouse.signals.text import TextAnswer
-from stillhouse.teachers.reasoning import Trace, join
+from stillhouse.teachers.reasoning import CLOSE, Trace, join, split
 from stillhouse.teachers.templates import ChatTemplate, Joined, Message, RowError, text_ids
 
 
@@ -61,8 +61,9 @@ def conversation(
 
     An answer is learned with the end of its turn; ``finished=False`` says that the last one was cut off and has none.
     turns: ``all`` of the assistant's, or the ``last`` only. Where a template writes earlier turns in another way than
-    it asked for them (some leave out old reasoning), those turns are read and not learned. Raises :class:`RowError`
-    where there is nothing to learn, or the template refuses.
+    it asked for them (some leave out old reasoning), those turns are read and not learned. Where it opens the reasoning
+    in the prompt, an answer without any closes it first. Raises :class:`RowError` where there is nothing to learn, or
+    the template refuses.
     """
     answered = [place for place, turn in enumerate(messages) if turn["role"] == "assistant" and turn["content"]]
     if not answered or answered[-1] != len(messages) - 1:
@@ -72,14 +73,16 @@ def conversation(
     spans = [(last.prompt_length, len(last.ids))]
     for place in reversed(answered[:-1] if turns == "all" else []):
         earlier = _joined(template, messages, place, True)
-        if last.ids[: len(earlier.ids)] != earlier.ids:
-            break  # it is shown in another way later on
-        spans.insert(0, (earlier.prompt_length, len(earlier.ids)))
+        if last.ids[: len(earlier.ids)] == earlier.ids:  # else it is shown in another way later on
+            spans.insert(0, (earlier.prompt_length, len(earlier.ids)))
     return TokenSequence(last.ids, tuple(spans))
 
 
 def _joined(template: ChatTemplate, messages: Sequence[Message], place: int, finished: bool) -> Joined:
-    return template.join(messages[:place], messages[place]["content"], finished=finished)
+    content = messages[place]["content"]
+    if template.opens_reasoning and finished:
+        content = join(split(content, opened=CLOSE in content), "keep", opened=True)
+    return template.join(messages[:place], content, finished=finished)
 
 
 def plain(tokenizer: Any, text: str) -> TokenSequence:

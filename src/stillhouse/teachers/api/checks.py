@@ -46,7 +46,9 @@ class Checks:
             found.append(("refusal", "the answer is a refusal in words"))
         if answer.finish == "length":
             found.append(("cut off", f"the answer ended at {answer.usage.answer or 'its limit of'} tokens"))
-        if not text.strip():
+        demanding = self.json or bool(self.labels)
+        # what was cut off while it still reasoned has no text yet: asked again, it would be cut off again
+        if not text.strip() and (demanding or answer.finish != "length"):
             found.append(("empty", "the answer holds no text"))
         elif self.json and not _is_json(text):
             found.append(("broken JSON", "the answer is no JSON value"))
