@@ -39,8 +39,8 @@ from stillhouse.recipe.generation import (
 )
 from stillhouse.recipe.teachers import ApiTeacher
 from stillhouse.signals import Text, TokenDist
+from stillhouse.teachers.capabilities import has_template
 from stillhouse.teachers.local import check_files, load_tokenizer, model_folder
-from stillhouse.teachers.templates import ChatTemplate
 from stillhouse.workplace import Places, Progress
 
 # how the student was made, as it is written down: the kept layers and what decided them
@@ -235,8 +235,13 @@ def check_beginning(recipe: Generation, cache: Path, base: Path) -> list[Problem
             check_resizable(config.parent)
         if config is not None and student.vocabulary == "used":
             check_trimmable(load_tokenizer(files, cache=cache))
-        if config is not None and isinstance(recipe.ferment.answers, Ask):
-            ChatTemplate(load_tokenizer(files, cache=cache))  # answers are learned as turns of a chat
+        if isinstance(recipe.ferment.answers, Ask) and has_template(files) is False:
+            raise StillhouseError(
+                "the student's tokenizer has no chat template, so that nothing says how it is asked",
+                where=f"distill.student.base: {files.address}",
+                fix="start from an instruction-tuned model, or put the teacher's chat_template.jinja into the base's"
+                " folder; it is saved with the student",
+            )
         _check_tokens(recipe, files, cache, base)
     except StillhouseError as error:
         return list(error.problems)
