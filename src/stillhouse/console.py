@@ -1,4 +1,4 @@
-"""The only module that prints. It renders files and plans; it computes no number of its own.
+"""What is printed: it renders files and plans, and computes no number of its own.
 
 Everything for the user goes to stdout; progress and errors go to stderr, so that output can be piped.
 """
@@ -6,7 +6,6 @@ Everything for the user goes to stdout; progress and errors go to stderr, so tha
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +13,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from stillhouse.disk import Holding
@@ -31,7 +22,6 @@ from stillhouse.finish.label import use_words
 from stillhouse.plan import Plan, PlannedStep
 from stillhouse.recipe.rights import RightsView
 from stillhouse.rights import DISCLAIMER
-from stillhouse.workplace import Progress as Report
 
 if TYPE_CHECKING:
     from stillhouse.preview_chat import PreviewedRow
@@ -40,7 +30,6 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-_SECONDS_BETWEEN_LINES = 10.0
 _STRENGTH_ROWS = {
     "text-classification": label_classification.strength_rows,
     "text-generation": label_generation.strength_rows,
@@ -308,56 +297,3 @@ def writing_to(path: Path | None) -> Iterator[TextIO]:
     with part.open("w", encoding="utf-8") as stream:
         yield stream
     part.replace(path)
-
-
-@contextmanager
-def progress() -> Iterator[Report]:
-    """A progress reporter: a bar with rates on a terminal, plain lines elsewhere."""
-    if err.is_terminal:
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-        ) as bars:
-            yield _Bars(bars)
-    else:
-        yield _Lines()
-
-
-class _Bars:
-    def __init__(self, bars: Progress) -> None:
-        self.bars = bars
-        self.current: tuple[str, Any] | None = None
-        self.start = (0.0, 0)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self.current is None or self.current[0] != what:
-            if self.current is not None:
-                self.bars.remove_task(self.current[1])
-            self.current = (what, self.bars.add_task(what, total=total or None, rate=""))
-            self.start = (time.monotonic(), done)
-        elapsed = time.monotonic() - self.start[0]
-        rate = f"{(done - self.start[1]) / elapsed:.1f}/s" if elapsed > 1 else ""
-        self.bars.update(self.current[1], completed=done, total=total or None, rate=rate)
-
-
-class _Lines:
-    def __init__(self) -> None:
-        self.what = ""
-        self.last = 0.0
-        self.start = (0.0, 0)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        moment = time.monotonic()
-        if what != self.what:
-            self.what, self.last, self.start = what, moment, (moment, done)
-            return
-        if moment - self.last >= _SECONDS_BETWEEN_LINES or (total and done >= total):
-            self.last = moment
-            rate = (done - self.start[1]) / max(moment - self.start[0], 1e-9)
-            err.print(f"  {escape(what)}: {done}{f' of {total}' if total else ''}, {rate:.1f}/s")
