@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import StillhouseError
-from stillhouse.student import quiet
+from stillhouse.stock import as_saved, check_stock, quiet, read_stock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,36 +27,23 @@ _DRAWN = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsil
 _BEAMS = ("early_stopping", "length_penalty", "num_return_sequences", "diversity_penalty")
 
 
-def load_causal(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
+def load_causal(folder: Path, *, dtype: str = "float32", where: str = "") -> tuple[Any, Any]:
     """Read a causal language model and its tokenizer, in eval mode, from safetensors only.
 
-    Nothing is fetched and no code from ``folder`` is run. Raises :class:`StillhouseError` where the folder is no such
-    model, or lacks weights that it needs.
+    Nothing is fetched and no code from ``folder`` is run. where: the place to name in errors, else the folder. Raises
+    :class:`StillhouseError` where the folder is no such model, or lacks weights that it needs.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-            model, found = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **local
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise StillhouseError(
-            f"this folder cannot be read as a language model: {(str(error) or type(error).__name__).splitlines()[0]}",
-            where=str(folder),
-            fix="give a transformers folder with config.json, model.safetensors and tokenizer files",
-        ) from error
-    if found["missing_keys"]:
-        # left alone, transformers would fill these with random numbers and answer all the same
-        raise StillhouseError(
-            f"weights are missing: {', '.join(sorted(found['missing_keys'])[:4])}",
-            where=str(folder),
-            fix="give the model whose config.json this is",
-        )
-    return model.eval(), tokenizer
+    return read_stock(
+        AutoModelForCausalLM,
+        folder,
+        dtype=dtype,
+        kind="a language model",
+        give="give a transformers folder with config.json, model.safetensors and tokenizer files",
+        complete="give the model whose config.json this is",
+        where=where,
+    )
 
 
 def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int] = ()) -> None:
@@ -69,15 +56,11 @@ def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int]
     the head, or where what was written gives other logits, splits texts in another way, or says something else with a
     cache than without.
     """
-    _check_stock(model, tokenizer, ends, folder)
-    model.eval()
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.contiguous()  # safetensors refuses views that skip memory
+    check_stock(model, folder, fix="merge adapters, and build the student with one of the kinds of `distill.student`")
+    _check_rows(model, tokenizer, ends, folder)
+    as_saved(model, tokenizer)
     _set_tied(model)
     _set_ends(model, tokenizer, ends)
-    if tokenizer.is_fast:
-        tokenizer.backend_tokenizer.no_padding()
-        tokenizer.backend_tokenizer.no_truncation()
     before, texts = _probe(model), _split(tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
@@ -100,13 +83,7 @@ def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int]
     _check_cache(again.float(), folder)
 
 
-def _check_stock(model: Any, tokenizer: Any, ends: Sequence[int], folder: Path) -> None:
-    if not type(model).__module__.startswith("transformers.models."):
-        raise StillhouseError(
-            f"{type(model).__name__} is not a stock transformers class: others could not load it",
-            where=str(folder),
-            fix="merge adapters, and build the student with one of the kinds of `distill.student`",
-        )
+def _check_rows(model: Any, tokenizer: Any, ends: Sequence[int], folder: Path) -> None:
     # an added token may lie beyond the rows, as gemma-3-1b's stand-in for images does, while no text needs it
     own = tokenizer.backend_tokenizer.get_vocab(False) if tokenizer.is_fast else tokenizer.get_vocab()
     named = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, *ends)

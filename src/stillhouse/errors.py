@@ -42,3 +42,9 @@ class StillhouseError(Exception):
         error.problems = tuple(problems)
         error.args = ("\n".join(str(problem) for problem in problems),)
         return error
+
+
+def first_line(error: BaseException) -> str:
+    """What another library says went wrong, without what may follow; the error's name where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

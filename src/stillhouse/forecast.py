@@ -18,7 +18,7 @@ from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.generation import Ask, Generation
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.teachers import ApiLabeler, ApiTeacher
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 from stillhouse.teachers import is_classifier
 from stillhouse.teachers.local import Renderer, common_prefix, load_tokenizer, model_folder
 from stillhouse.teachers.sequences import asked

@@ -19,7 +19,7 @@ from stillhouse.recipe.classification import Classification, as_classification
 from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.teachers import ApiTeacher
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 from stillhouse.teachers import is_classifier
 from stillhouse.teachers.local import Renderer, encode_answers, load_tokenizer, model_folder
 from stillhouse.teachers.templates import text_ids

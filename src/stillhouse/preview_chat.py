@@ -15,7 +15,7 @@ from stillhouse.plan import make_plan
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.generation import Ask, Generation
 from stillhouse.recipe.teachers import ApiTeacher
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 from stillhouse.teachers.local import load_tokenizer
 from stillhouse.teachers.sequences import asked, conversation, plain, shortened
 from stillhouse.teachers.templates import ChatTemplate, RowError, text_ids

@@ -9,15 +9,15 @@ the only way the stages ask a classifier anything, teacher or student::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillhouse.errors import StillhouseError
+from stillhouse.stock import as_saved, check_stock, quiet, read_stock, unpadded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,35 +53,16 @@ def load_classifier(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     Nothing is fetched and no code from ``folder`` is run. Raises :class:`StillhouseError` where the folder is
     not such a model, or lacks weights that the classifier needs.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    if not (folder / "config.json").is_file():
-        raise StillhouseError(
-            "there is no model here: config.json is missing",
-            where=str(folder),
-            fix="name the folder that holds the model's config.json",
-        )
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-            model, found = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype="float32", use_safetensors=True, output_loading_info=True, **local
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise StillhouseError(
-            f"this folder cannot be read as a classifier: {_first_line(error)}",
-            where=str(folder),
-            fix="give a stock sequence classifier: config.json, model.safetensors, tokenizer files",
-        ) from error
-    if found["missing_keys"]:
-        # Left alone, transformers would fill these with random numbers and answer all the same.
-        raise StillhouseError(
-            f"weights are missing: {', '.join(sorted(found['missing_keys'])[:4])}",
-            where=str(folder),
-            fix="give a trained classifier; an encoder without a head is a base for `keep_layers`",
-        )
-    return model.eval(), tokenizer
+    return read_stock(
+        AutoModelForSequenceClassification,
+        folder,
+        dtype="float32",
+        kind="a classifier",
+        give="give a stock sequence classifier: config.json, model.safetensors, tokenizer files",
+        complete="give a trained classifier; an encoder without a head is a base for `keep_layers`",
+    )
 
 
 def save_student(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -92,12 +73,7 @@ def save_student(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fol
     is not one of transformers' own, where the label names do not fit the head, or where what was written
     answers differently.
     """
-    if not type(model).__module__.startswith("transformers.models."):
-        raise StillhouseError(
-            f"{type(model).__name__} is not a stock transformers class: others could not load it",
-            where=str(folder),
-            fix="build the student with `keep_layers` or `from_config`",
-        )
+    check_stock(model, folder, fix="build the student with `keep_layers` or `from_config`")
     names = [model.config.id2label.get(index) for index in range(model.config.num_labels)]
     if None in names or len(set(names)) != len(names) or len(model.config.id2label) != len(names):
         raise StillhouseError(
@@ -106,9 +82,7 @@ def save_student(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fol
             fix="give each class its own name in config.id2label, counted from 0",
         )
     model.config.label2id = {name: index for index, name in enumerate(names)}
-    model.eval()
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.contiguous()  # safetensors refuses views that skip memory
+    as_saved(model, tokenizer)
     tokenizer.model_max_length = max_length(tokenizer, model.config)
     before = _probe(model, tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,10 +172,7 @@ def _probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor
 
     limit = max_length(tokenizer, model.config)
     encoded = tokenizer(list(_PROBES), padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    # A call leaves its padding and truncation in the tokenizer, from where they would get into its file.
-    if tokenizer.is_fast:
-        tokenizer.backend_tokenizer.no_padding()
-        tokenizer.backend_tokenizer.no_truncation()
+    unpadded(tokenizer)
     with torch.no_grad():
         return model(**encoded.to(model.device)).logits
 
@@ -212,24 +183,3 @@ def check_labels(labels: Sequence[str]) -> None:
         raise StillhouseError(
             f"{list(labels)} are not two or more different labels", where="labels", fix="name each class once"
         )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from writing bars and load reports to the terminal; we check what they say."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

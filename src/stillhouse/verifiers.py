@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 
 _FAR_BACK = 20_000  # characters of an answer in which a number is looked for, from its end
 _LONGEST = 400  # characters of one number; longer ones are not computed with
@@ -157,7 +157,7 @@ def regex(pattern: str) -> Verifier:
             pc.extract_regex(pa.scalar(""), anchored)
     except pa.ArrowInvalid as error:
         raise StillhouseError(
-            f"this pattern cannot be used: {str(error).splitlines()[0]}",
+            f"this pattern cannot be used: {first_line(error)}",
             where=f"pattern {pattern!r}",
             fix="write it in RE2 syntax, without look-around or back references; beside `answer` use (?:…) for groups",
         ) from error

@@ -24,17 +24,25 @@ from transformers import (
 from stillhouse.distill.losses import cross_entropy, soft_label_kl
 
 if TYPE_CHECKING:
-    from stillhouse.distill.classifier_run import ClassifierRun
+    from stillhouse.distill.classifier_run import ClassifierRun, Settings
+    from stillhouse.distill.language.run import LanguageSettings
     from stillhouse.distill.training_run import TrainingRun
 
 
 def build(run: ClassifierRun, *, use_cpu: bool) -> Trainer:
     """Return a trainer for ``run`` that neither prints, nor evaluates, nor saves of its own accord."""
-    settings = run.settings
-    arguments = TrainingArguments(
+    batch = run.settings.batch_size
+    arguments = arguments_of(run, run.settings, use_cpu=use_cpu, per_device_train_batch_size=batch, report_to="none")
+    return reporting(SoftLabelTrainer(run, arguments), run)
+
+
+def arguments_of(
+    run: TrainingRun, settings: Settings | LanguageSettings, *, use_cpu: bool, **more: Any
+) -> TrainingArguments:
+    """What every run asks of the trainer: AdamW, a linear schedule, and nothing done of its own accord."""
+    return TrainingArguments(
         output_dir=str(run.folder if run.save_checkpoints else run.output),
         max_steps=run.steps,
-        per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         warmup_steps=math.ceil(settings.warmup_share * run.steps),
         lr_scheduler_type="linear",
@@ -46,12 +54,15 @@ def build(run: ClassifierRun, *, use_cpu: bool) -> Trainer:
         eval_strategy="no",
         save_strategy="no",
         logging_strategy="no",
-        report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        **more,
     )
-    trainer = SoftLabelTrainer(run, arguments)
+
+
+def reporting(trainer: Trainer, run: TrainingRun) -> Trainer:
+    """The trainer, telling the run and no terminal what happens."""
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Reporter(run))
     return trainer

@@ -20,6 +20,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.ferment.sampling import sparse_rows, uniforms
 from stillhouse.signals.rows import SparseRows, encode
 from stillhouse.signals.token_dist import TokenDistWriter, encode_dense
+from stillhouse.stock import context_of
 
 _CHUNK = 2**26  # logits of 256 MiB: fewer would make the vocabulary's matrix be prepared more often than it is used
 
@@ -60,7 +61,7 @@ def capture_distributions(
     starts = start if isinstance(start, Mapping) else {identifier: start for identifier, _ in documents}
     if any(starts[identifier] < 1 for identifier, _ in documents):
         raise ValueError("nothing is known of a first token: start is at least 1")
-    longest = int(getattr(model.config, "max_position_embeddings", 0) or 2**31)
+    longest = context_of(model)
     unknown = [(identifier, list(ids)) for identifier, ids in documents if identifier not in writer]
     failures = [
         (name, f"the document has {len(ids)} tokens, the teacher takes {longest}")

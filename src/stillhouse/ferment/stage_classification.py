@@ -6,7 +6,6 @@ Reads ``1-raw``; writes ``signals/class_probs.parquet`` and ``failures.parquet``
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stillhouse import documents
 from stillhouse.addresses import peek
@@ -26,6 +23,7 @@ from stillhouse.ferment.api_asking import ApiAsker
 from stillhouse.ferment.asking import Asker, LocalAsker
 from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured
+from stillhouse.ferment.failures import Failure, refuse_missing, write_failures
 from stillhouse.recipe.bind import calls_of, endpoint_of, load_teacher, new_client, prompt_of
 from stillhouse.recipe.classification import Calibration, Classification
 from stillhouse.recipe.rights import teacher_address
@@ -56,7 +54,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
             voices.append(_listen(recipe, section, asker, texts, unseen, store, progress))
     signal, failures = _agree(recipe, voices, ids)
     if not {identifier for identifier, ok in zip(ids, train, strict=True) if ok} & set(signal.ids):
-        first = failures[0]["reason"] if failures else "there are no training documents"
+        first = failures[0][2] if failures else "there are no training documents"
         raise StillhouseError(
             f"the teacher answered about none of the training documents; the first reason: {first}",
             where="ferment",
@@ -66,7 +64,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     if len(voices) > 1:
         for voice in voices:
             _alone(recipe, voice, ids, voice.section.name).write(places.draft)
-    _write_failures(places.draft, failures)
+    write_failures(places.draft, failures)
     reached("signals-written")
     balance = Balance(len(ids), len(signal.ids), 0, len(ids) - len(signal.ids)).check("2-ferment")
     shares = signal.probs.mean(axis=0)
@@ -127,7 +125,8 @@ def _listen(
     started = time.monotonic()
     captured, content_free = ask_teacher(recipe, asker, texts, store, progress)
     seconds = time.monotonic() - started
-    _refuse_missing(recipe, section.name, captured, len(texts))
+    lost = [failure.reason for failure in captured.failures if failure.lost]
+    refuse_missing(lost, len(texts), allowed=recipe.ferment.missing, teacher=section.name)
     answered = captured.answered
     probs = np.full(captured.log_probs.shape, np.nan)
     bias = np.zeros(len(recipe.labels))
@@ -146,7 +145,7 @@ def _listen(
     return _Voice(section, asker.identity(), asker.precision, captured, bias, probs, facts)
 
 
-def _agree(recipe: Classification, voices: list[_Voice], ids: list[str]) -> tuple[ClassProbs, list[dict[str, str]]]:
+def _agree(recipe: Classification, voices: list[_Voice], ids: list[str]) -> tuple[ClassProbs, list[Failure]]:
     """The signal that is taught: the mean of the calibrated probabilities of those who answered. And the failures."""
     if len(voices) == 1:
         signal = _alone(recipe, voices[0], ids, None)
@@ -166,7 +165,7 @@ def _agree(recipe: Classification, voices: list[_Voice], ids: list[str]) -> tupl
             teachers=tuple("+".join(names[answered[:, row]]) for row in rows),
         )
     failures = [
-        {"id": ids[failure.row], "teacher": voice.section.name, "reason": failure.reason, "raw": failure.raw}
+        (ids[failure.row], voice.section.name, failure.reason, failure.raw)
         for voice in voices
         for failure in voice.captured.failures
     ]
@@ -194,21 +193,6 @@ def _header(recipe: Classification, voices: list[_Voice]) -> dict[str, Any]:
         "prompt": prompt_of(recipe.ferment.prompt, recipe.labels).identity(),
         "calibration": recipe.ferment.calibration.kind,
     }
-
-
-def _refuse_missing(recipe: Classification, name: str, captured: Captured, asked: int) -> None:
-    """Leave the stage open where too many answers may still come: what came is in the answer store."""
-    lost = [failure for failure in captured.failures if failure.lost]
-    if len(lost) > recipe.ferment.missing * asked:
-        reasons = Counter(failure.reason.partition(":")[0] for failure in lost)
-        raise StillhouseError(
-            f"{len(lost)} of {asked} documents are still without an answer of {name} ("
-            + ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
-            + f"); the first: {lost[0].reason}",
-            where="ferment",
-            fix="mend that and run again: what was answered is kept and not asked again; or allow more with "
-            "`ferment.missing`",
-        )
 
 
 def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
@@ -271,9 +255,3 @@ def bias_for(
         return batch_bias(log_probs)
     shares = section.prior or dict.fromkeys(labels, 1 / len(labels))
     return matched_bias(log_probs, np.array([shares[label] for label in labels]))
-
-
-def _write_failures(draft: Path, failures: list[dict[str, str]]) -> None:
-    columns = ("id", "teacher", "reason", "raw")
-    schema = pa.schema([(name, pa.string()) for name in columns])
-    pq.write_table(pa.Table.from_pylist(failures, schema=schema), draft / "failures.parquet")

@@ -8,14 +8,10 @@ run that is killed or changed asks for nothing twice.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stillhouse import documents
 from stillhouse.addresses import peek
@@ -23,6 +19,7 @@ from stillhouse.answers import AnswerStore
 from stillhouse.cuts import Balance
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem, StillhouseError
+from stillhouse.ferment.failures import refuse_missing, write_failures
 from stillhouse.ferment.storing import Stored, sequences_of, store_distributions
 from stillhouse.ferment.traces import judge
 from stillhouse.ferment.writing import Question, Unanswered, Written, write_by_api, write_here
@@ -127,9 +124,11 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         if isinstance(answers, Ask):
             written, facts = _answer(recipe, answers, loaded, rows, places, progress)
             failures += written.failures
-            _refuse_missing(recipe, written, len(rows) * answers.samples)
-        learnable, stored, lost, more = _distributions(recipe, loaded, rows, written, places, progress)
-        failures += lost
+            lost = [one.reason for one in written.failures if one.lost]
+            asked_for = len(rows) * answers.samples
+            refuse_missing(lost, asked_for, allowed=recipe.ferment.missing, teacher=section.name)
+        learnable, stored, unstored, more = _distributions(recipe, loaded, rows, written, places, progress)
+        failures += unstored
         facts |= more
     if written is not None:
         told = {
@@ -137,7 +136,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             "answers": answers.model_dump(mode="json"),
         }
         Text(written.answers, told).write(places.draft)
-    _write_failures(places.draft, failures, section.name)
+    write_failures(places.draft, ((one.id, section.name, one.reason, one.raw) for one in failures))
     have = {one.id for one in written.answers} if written is not None else learnable
     if have and stored is None and recipe.ferment.distributions.form != "none":
         raise StillhouseError(
@@ -312,24 +311,3 @@ def _told(written: Written | None, stored: Stored | None) -> dict[str, Any]:
     if stored is not None and stored.tokens:
         told |= {"stored_tokens": stored.tokens, "bytes_per_token": round(stored.bytes / stored.tokens, 3)}
     return told
-
-
-def _refuse_missing(recipe: Generation, written: Written, asked_for: int) -> None:
-    """Leave the stage open where too many answers may still come: what came is in the answer store."""
-    lost = [one for one in written.failures if one.lost]
-    if len(lost) > recipe.ferment.missing * asked_for:
-        reasons = Counter(one.reason.partition(":")[0] for one in lost)
-        raise StillhouseError(
-            f"{len(lost)} of {asked_for} answers are still missing ("
-            + ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
-            + f"); the first: {lost[0].reason}",
-            where="ferment",
-            fix="mend that and run again: what was answered is kept and not asked again; or allow more with "
-            "`ferment.missing`",
-        )
-
-
-def _write_failures(draft: Path, failures: Sequence[Unanswered], teacher: str) -> None:
-    schema = pa.schema([(name, pa.string()) for name in ("id", "teacher", "reason", "raw")])
-    rows = [{"id": one.id, "teacher": teacher, "reason": one.reason, "raw": one.raw} for one in failures]
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), draft / "failures.parquet")

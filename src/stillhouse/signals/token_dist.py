@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 from stillhouse.signals.header import Header
 from stillhouse.signals.rows import Distribution, decode
 from stillhouse.store import write_atomically
@@ -221,7 +221,7 @@ class _File:
                 return cls(path, header, batch)
         except (pa.ArrowException, OSError, UnicodeDecodeError, ValueError) as error:
             raise StillhouseError(
-                f"the file is torn or corrupt: {str(error).splitlines()[0]}",
+                f"the file is torn or corrupt: {first_line(error)}",
                 where=str(path),
                 fix="remove the file and run stage 2 again: only its documents are asked about anew",
             ) from error

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stillhouse.errors import Problem, StillhouseError
+from stillhouse.errors import Problem, StillhouseError, first_line
 from stillhouse.store import canonical, write_atomically
 
 SCHEMA_VERSION = 1
@@ -105,7 +105,7 @@ class Vectors:
                 raise ValueError("its bytes are not those that were written")
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise StillhouseError(
-                f"the vectors cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}",
+                f"the vectors cannot be read: {first_line(error)}",
                 where=str(path),
                 fix="run stage 2 again",
             ) from error

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 from stillhouse.teachers.drawing import Ask, Sampling, choose, stream_of
 
 FinishReason = Literal["stop", "length", "not-a-number"]

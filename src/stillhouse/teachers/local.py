@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.addresses import Files
+from stillhouse.causal import load_causal
 from stillhouse.device import Placement
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 from stillhouse.prompts import Prompt
+from stillhouse.stock import context_of, quiet
 from stillhouse.store import digest_of, reached
-from stillhouse.student import quiet
 from stillhouse.teachers.capabilities import CAUSAL
 from stillhouse.teachers.protocol import Capability, Questions
 from stillhouse.teachers.scoring import Scorer
@@ -49,23 +50,10 @@ class LocalTeacher:
     @classmethod
     def load(cls, files: Files, placement: Placement, *, cache: Path) -> LocalTeacher:
         """Load the model that ``files`` holds; raises :class:`StillhouseError` when it is none."""
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        folder = model_folder(files, cache)
-        try:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(folder)
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder, dtype=getattr(torch, placement.dtype), use_safetensors=True
-                )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise StillhouseError(
-                f"this is no causal language model that transformers can load: {str(error).splitlines()[0]}",
-                where=f"ferment.teacher.model: {files.address}",
-                fix="give a folder with config.json, tokenizer and safetensors weights, or one GGUF file",
-            ) from error
-        model.eval().requires_grad_(False).to(placement.device)
+        model, tokenizer = load_causal(
+            model_folder(files, cache), dtype=placement.dtype, where=f"ferment.teacher.model: {files.address}"
+        )
+        model.requires_grad_(False).to(placement.device)
         _sharpen_head(model)
         return cls(model, tokenizer, files.digest, placement)
 
@@ -91,7 +79,7 @@ class LocalTeacher:
 
     def context(self) -> int:
         """The longest sequence the model was made for, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+        return context_of(self.model)
 
     def questions(self, prompts: Sequence[str], answers: Sequence[str]) -> Questions:
         """Tokenize; the common prefix of all prompts is found on the ids, so no seam can move a token border."""
@@ -243,7 +231,7 @@ def _convert_gguf(path: Path, folder: Path, address: str) -> None:
             tokenizer.save_pretrained(draft)
     except Exception as error:  # a broken file makes the reader fail in many ways
         raise StillhouseError(
-            f"the GGUF file cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}",
+            f"the GGUF file cannot be read: {first_line(error)}",
             where=address,
             fix="give a GGUF file of an architecture that transformers knows, or the original model folder",
         ) from error

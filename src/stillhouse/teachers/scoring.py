@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 from stillhouse.teachers.shared_prefix import NotApplicableError, PrefixState, attending
 
 # what is done with the prefix: all rows attend to one copy; each row gets a copy; it is computed anew for each row

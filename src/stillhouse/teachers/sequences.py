@@ -39,11 +39,15 @@ def asked(document: Mapping[str, Any], system: str = "") -> tuple[Message, ...]:
 
     system: put in front where the document has no system message of its own.
     """
-    found: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in document["messages"] or ()]
+    return turns_asked(document["messages"] or ({"role": "user", "content": document["text"]},), system)
+
+
+def turns_asked(turns: Sequence[Message], system: str = "") -> tuple[Message, ...]:
+    """Turns up to where an answer is asked for, with ``system`` in front as in :func:`asked`; of none, none."""
+    found: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in turns]
     while found and found[-1]["role"] == "assistant":
         found.pop()
-    found = found or [{"role": "user", "content": document["text"]}]
-    if system and found[0]["role"] != "system":
+    if system and found and found[0]["role"] != "system":
         found.insert(0, {"role": "system", "content": system})
     return tuple(found)
 

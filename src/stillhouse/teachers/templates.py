@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 from stillhouse.teachers.reasoning import OPEN
 
 Message = Mapping[str, str]
@@ -109,7 +109,7 @@ class ChatTemplate:
                 )
             )
         except Exception as error:  # a template is a program that may fail in any way
-            raise RowError((str(error) or type(error).__name__).splitlines()[0]) from error
+            raise RowError(first_line(error)) from error
 
     def _takes_system(self) -> bool:
         try:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from stillhouse.distill.language.lessons import Lesson
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 
 Row = tuple[int, ...]  # numbers of the lessons in it
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_model, save_model
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
-from stillhouse.distill.trainer import Reporter
+from stillhouse.distill.trainer import arguments_of, reporting
 
 if TYPE_CHECKING:
     from stillhouse.distill.language.run import LanguageRun
@@ -19,34 +18,17 @@ if TYPE_CHECKING:
 
 def build(run: LanguageRun, *, use_cpu: bool) -> Trainer:
     """Return a trainer for ``run`` that neither prints, nor evaluates, nor saves of its own accord."""
-    settings = run.settings
-    arguments = TrainingArguments(
-        output_dir=str(run.folder if run.save_checkpoints else run.output),
-        max_steps=run.steps,
+    arguments = arguments_of(
+        run,
+        run.settings,
+        use_cpu=use_cpu,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=run.accumulation,
-        learning_rate=settings.learning_rate,
-        warmup_steps=math.ceil(settings.warmup_share * run.steps),
-        lr_scheduler_type="linear",
-        weight_decay=settings.weight_decay,
-        max_grad_norm=1.0,
-        optim="adamw_torch_fused",
-        seed=settings.seed,
-        use_cpu=use_cpu,
         activation_checkpointing=run.execution.checkpointing,
-        eval_strategy="no",
-        save_strategy="no",
-        logging_strategy="no",
         report_to=list(run.execution.report_to) or "none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
     )
-    trainer = LanguageTrainer(run, arguments)
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Reporter(run))
-    return trainer
+    return reporting(LanguageTrainer(run, arguments), run)
 
 
 class LanguageTrainer(Trainer):

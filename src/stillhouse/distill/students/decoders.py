@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stillhouse.causal import load_causal
 from stillhouse.distill.students.keep_layers import spread
 from stillhouse.errors import StillhouseError
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import StillhouseError
-from stillhouse.student import check_labels, quiet
+from stillhouse.stock import quiet
+from stillhouse.student import check_labels
 
 if TYPE_CHECKING:
     from torch import Tensor

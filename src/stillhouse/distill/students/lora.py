@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 
 
 def with_lora(model: Any, *, rank: int, alpha: float, targets: Sequence[str], seed: int) -> Any:
@@ -41,7 +41,7 @@ def with_lora(model: Any, *, rank: int, alpha: float, targets: Sequence[str], se
             return get_peft_model(model, config)
         except ValueError as error:
             raise StillhouseError(
-                f"the updates fit nowhere: {str(error).splitlines()[0]}",
+                f"the updates fit nowhere: {first_line(error)}",
                 where="distill.student.lora.targets",
                 fix="name layers of the student, such as q_proj and v_proj, or leave it empty",
             ) from error

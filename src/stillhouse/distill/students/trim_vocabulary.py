@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import StillhouseError
-from stillhouse.student import quiet
+from stillhouse.stock import quiet
 
 Pair = tuple[str, str]
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse import student
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 from stillhouse.finish.export.graph import tidy
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> N
             )
     except torch.onnx.OnnxExporterError as error:
         raise StillhouseError(
-            f"torch cannot export a {model.config.model_type} classifier to ONNX: {str(error).splitlines()[0]}",
+            f"torch cannot export a {model.config.model_type} classifier to ONNX: {first_line(error)}",
             where=str(model_folder),
             fix="choose a student of another architecture",
         ) from error
@@ -179,7 +179,7 @@ class OnnxClassifier:
             self.tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
         except Exception as error:  # both libraries raise bare exceptions of their own
             raise StillhouseError(
-                f"the exported model cannot be opened: {str(error).splitlines()[0]}",
+                f"the exported model cannot be opened: {first_line(error)}",
                 where=str(path),
                 fix="run `stillhouse verify` on the bottle, or export again",
             ) from error

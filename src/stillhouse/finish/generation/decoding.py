@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from stillhouse.finish.evaluate import Row
+from stillhouse.stock import context_of
 
 BATCHES = (1, 8)
 
@@ -40,7 +41,7 @@ def measure(models: Mapping[str, Any], *, prompt_tokens: int, new_tokens: int, r
 
     Prompts are shortened where a model's context would not hold them with the answer.
     """
-    contexts = [int(getattr(model.config, "max_position_embeddings", 0) or 2**31) for model in models.values()]
+    contexts = [context_of(model) for model in models.values()]
     new_tokens = min(new_tokens, max(1, min(contexts) // 2))
     prompt_tokens = min(prompt_tokens, min(contexts) - new_tokens)
     taken: dict[tuple[str, int], list[tuple[float, float]]] = {}

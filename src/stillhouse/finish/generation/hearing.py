@@ -24,6 +24,8 @@ from stillhouse.signals.text import TextAnswer
 from stillhouse.verifiers import Verifier
 from stillhouse.workplace import Progress, silent
 
+SMALLEST_GROUP = 10  # documents; an interval over fewer says nothing, and a column of names would fill the report
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -78,9 +80,12 @@ def hear(
         text = read_all(
             speakers, passages, name=name, most=limits.max_length, progress=partial(progress, f"reading {name}")
         )
-        rows += text.rows(**certainty, slices=_slices(documents, text) if name != OTHER else {})
+        slices, small = _slices(documents, text) if name != OTHER else ({}, 0)
+        rows += text.rows(**certainty, slices=slices)
         found += contrasts(text, baselines, **certainty)
         counts |= {name: len(passages), f"passages of {name} left out: some model cannot read them": text.left_out}
+        if small:
+            counts[f"groups of {name} left out: fewer than {SMALLEST_GROUP} documents"] = small
         judged |= set(text.documents) if name != OTHER else set()
     asked, said = ask_all(speakers, prompts, max_tokens=limits.max_tokens, stop=limits.stop, progress=progress)
     if stored:
@@ -98,13 +103,12 @@ def hear(
     return Heard(rows, found, _samples(asked, said, checked), counts, len(judged))
 
 
-def _slices(documents: Sequence[Document], held: HeldText) -> dict[str, Bools]:
-    """One for each group and source, as masks over the documents of ``held``."""
+def _slices(documents: Sequence[Document], held: HeldText) -> tuple[dict[str, Bools], int]:
+    """One for each group and source, as masks over the documents of ``held``; and how many groups are too small."""
     by_id = {row["id"]: row for row in documents}
-    return {
-        f"{held.name}, {name}": mask
-        for name, mask in slices_of([by_id[identifier] for identifier in held.documents]).items()
-    }
+    found = slices_of([by_id[identifier] for identifier in held.documents])
+    large = {f"{held.name}, {name}": mask for name, mask in found.items() if mask.sum() >= SMALLEST_GROUP}
+    return large, len(found) - len(large)
 
 
 def _samples(

@@ -18,7 +18,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from stillhouse.addresses import Files
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 from stillhouse.finish.generation.passages import Passage
 
 _WHERE = "finish.evaluate.other_text"
@@ -45,7 +45,7 @@ def _texts(path: Path, column: str) -> Iterator[str]:
         table = _table(path)
     except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise StillhouseError(
-            f"the file cannot be read: {str(error).splitlines()[0]}", where=f"{_WHERE}: {path}", fix=_FIX
+            f"the file cannot be read: {first_line(error)}", where=f"{_WHERE}: {path}", fix=_FIX
         ) from error
     if column not in table.column_names:
         raise StillhouseError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stillhouse.signals.text import TextAnswer
-from stillhouse.teachers.reasoning import Trace, join
+from stillhouse.teachers.sequences import said, turns_asked
 from stillhouse.teachers.templates import Message
 
 Document = Mapping[str, Any]  # a row of documents: id, messages or None, text, label, group_*, source
@@ -64,10 +64,9 @@ def answered(
         answer = answers.get(row["id"])
         if answer is None or not (answer.answer or answer.reasoning):
             continue
-        whole = answer.finish_reason == "stop"
-        said = join(Trace(answer.reasoning, answer.answer, whole or bool(answer.answer)), "keep", opened=opened)
-        messages = (*_asked(row, system), {"role": "assistant", "content": said})
-        found.append(Passage(row["id"], messages, turns="last", whole=whole))
+        turns = turns_asked(row.get("messages") or (), system)
+        messages = (*turns, {"role": "assistant", "content": said(answer, opened)})
+        found.append(Passage(row["id"], messages, turns="last", whole=answer.finish_reason == "stop"))
     return found
 
 
@@ -94,21 +93,11 @@ def choose_prompts(documents: Sequence[Document], *, most: int, system: str = ""
 
     found = []
     for row in sorted(documents, key=place)[:most]:
-        messages = _asked(row, system)
+        messages = turns_asked(row.get("messages") or (), system)
         text = "" if messages else _beginning(row["text"])
         if messages or text:
             found.append(Prompt(row["id"], messages or None, text, row["label"]))
     return found
-
-
-def _asked(row: Document, system: str) -> tuple[Message, ...]:
-    """The conversation up to the answer."""
-    messages = _plain(row.get("messages") or ())
-    while messages and messages[-1]["role"] == "assistant":
-        messages = messages[:-1]
-    if system and messages and messages[0]["role"] != "system":
-        return ({"role": "system", "content": system}, *messages)
-    return messages
 
 
 def _plain(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from stillhouse.causal import load_causal
 from stillhouse.finish.generation.passages import Passage
+from stillhouse.stock import context_of
 from stillhouse.teachers.generation import TextGenerator, stop_ids
 from stillhouse.teachers.reasoning import Trace, split
 from stillhouse.teachers.sequences import TokenSequence, conversation, plain, shortened
@@ -43,7 +44,7 @@ class Speaker:
         """A loaded model. asked_by_template: the template's end of turn ends an answer, too, as when a teacher is
         asked."""
         end = ChatTemplate(tokenizer).end_of_turn if asked_by_template and tokenizer.chat_template else None
-        context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+        context = context_of(model)
         return cls(name, model, tokenizer, context, stop_ids(model, tokenizer, end))
 
     @cached_property
