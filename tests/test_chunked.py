@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tiny_models
-from stillhouse.distill.chunked import Head, head_loss, head_of
+from stillhouse.distill.chunked import Head, chosen_of, head_loss, head_of
 from stillhouse.distill.targets import Target
 from stillhouse.distill.token_losses import Name, TokenLoss, token_losses
 from stillhouse.errors import StillhouseError
@@ -104,6 +104,19 @@ def test_the_selection_takes_the_positions_where_the_student_is_least_sure(chunk
     assert hidden.grad is not None
     assert found.positions == 9
     assert set((hidden.grad.abs().sum(1) > 0).nonzero().squeeze(1).tolist()) == wanted
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_each_text_gives_its_own_share_whatever_its_batch_mates(share: float) -> None:
+    hidden, head, (target, gold) = setup(torch.float64, {})
+    lengths, at, apart, positions = (4, 1, N - 5), 0, 0.0, 0
+    for length in lengths:
+        part = slice(at, at + length)
+        alone = head_loss(hidden[part], head, target[part], gold[part], TokenLoss(), share=share)
+        apart, positions, at = apart + alone.total.item(), positions + alone.positions, at + length
+    together = head_loss(hidden, head, target, gold, TokenLoss(), share=share, lengths=lengths)
+    assert together.positions == positions == sum(chosen_of(length, share) for length in lengths) < N
+    assert together.total.item() == pytest.approx(apart, rel=1e-12)
 
 
 def test_under_autocast_the_gradients_are_near_those_in_full_precision() -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pytest_httpserver import HTTPServer
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from werkzeug import Request, Response
 
@@ -154,6 +155,29 @@ def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_student(
 
     paid = sqlite3.connect("two/answers.sqlite").execute("SELECT COUNT(*), MAX(times_paid) FROM answers").fetchone()
     assert paid == (64, 1)
+
+
+@pytest.mark.parametrize("student", ["keep-layers", "low-rank"])
+def test_processes_that_train_together_end_with_the_student_of_one(house: Path, workdir: Path, student: str) -> None:
+    changes = ['distill.student.lora={"rank": 4}'] if student == "low-rank" else []
+    changes += ['distill.on_policy={"steps": 2, "prompts": 2, "refresh": 2, "max_tokens": 6}', "paths.answers=a.sqlite"]
+    alone, both = (
+        run(parse_recipe(mapping(house), [f"name={name}", *changes]), base=house, until="controls")
+        for name, *changes in (["alone", *changes], ["both", "distill.train.processes=2", *changes])
+    )
+    for model in ("3-distill/student", "3-controls/ce"):
+        one, two = (load_file(finished.folder / model / "model.safetensors") for finished in (alone, both))
+        assert one.keys() == two.keys() and all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    one, two = ((finished.folder / "3-distill" / "training.jsonl").read_text() for finished in (alone, both))
+    for line, other in zip(one.splitlines(), two.splitlines(), strict=True):
+        assert json.loads(other)["held_kl"] == pytest.approx(json.loads(line)["held_kl"], abs=1e-4)
+
+
+def test_what_goes_wrong_in_a_training_process_is_told_as_in_one(house: Path, workdir: Path) -> None:
+    every_answer_is_cut_off = ["ferment.answers.max_tokens=1", "distill.student.by=even"]
+    with pytest.raises(StillhouseError, match="there is nothing to learn from") as caught:
+        distilled(house, "distill.train.processes=2", *every_answer_is_cut_off)
+    assert "see the cuts" in caught.value.problems[0].fix
 
 
 def test_a_student_with_fewer_tokens_learns_from_the_same_signals(house: Path, workdir: Path) -> None:

@@ -200,15 +200,24 @@ class _Shifted:
         return self._signals.targets([self._moved[one.key] for one in asked])
 
 
+@pytest.mark.parametrize("positions", [1.0, 0.4])
 @pytest.mark.parametrize("loss", [TokenLoss(), TokenLoss("cross-entropy"), TokenLoss(hard_weight=0.4)])
-def test_taking_a_step_apart_changes_no_gradient(tmp_path: Path, loss: TokenLoss) -> None:
+def test_taking_a_step_apart_changes_no_gradient(tmp_path: Path, loss: TokenLoss, positions: float) -> None:
     model, taught = student(), lessons()
     signals = store(tmp_path / "s", teacher(), taught)
-    whole = run_of(model, taught, signals, tmp_path, loss=loss, step_tokens=128)
-    apart = [
-        run_of(model, taught, signals, tmp_path, loss=loss, step_tokens=128, execution=Execution(micro_tokens=size))
-        for size in (1, 40, 70)
-    ]
+    whole, *apart = (
+        run_of(
+            model,
+            taught,
+            signals,
+            tmp_path,
+            loss=loss,
+            step_tokens=128,
+            positions=positions,
+            execution=Execution(micro_tokens=size),
+        )
+        for size in (2048, 1, 40, 70)
+    )
     assert whole.accumulation == 1 and [run.accumulation for run in apart] == [4, 4, 2]
     wanted = gradients_of_a_step(whole)
     assert all(close(gradients_of_a_step(run), wanted) for run in apart)

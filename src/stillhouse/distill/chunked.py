@@ -10,6 +10,7 @@ multiplied into the gradients of the hidden states and of the matrix, and droppe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,8 @@ from stillhouse.distill.targets import Target
 from stillhouse.distill.token_losses import TokenLoss, check, value_and_gradient
 from stillhouse.errors import StillhouseError
 
-_CHUNK = 2**25  # logits, 128 MiB in float32: with fewer, adding up the matrix's gradient would cost more than making it
+_CHUNK = 2**23  # logits, 32 MiB in float32: little beside the activations, and enough to make the products worth it
+_ROWS = 2**13  # of the matrix, whose gradient grows so many rows at a time
 _TOLERANCE = 1e-3  # of logits: far above float32 rounding, far below any real difference
 
 
@@ -97,13 +99,16 @@ def head_loss(
     *,
     weights: Tensor | None = None,  # (N,)
     share: float = 1.0,
+    lengths: Sequence[int] | None = None,
     chunk: int | None = None,
 ) -> HeadLoss:
     """The loss summed over N positions, with its gradients for ``hidden`` and the head already made.
 
     weights: how much each position counts, 1 if not given. share: only so many of the positions with a weight, those
     where the student's entropy is highest, are learned from; they are found before the head is run with gradients
-    (Jin et al. 2026, arXiv 2602.01395). chunk: positions whose logits exist at a time.
+    (Jin et al. 2026, arXiv 2602.01395). lengths: of the texts that the positions belong to, one after the other; each
+    gives its own share, so that what is learned of a text does not depend on its batch mates; all one text if not
+    given. chunk: positions whose logits exist at a time.
 
     The products are in autocast's precision where it is on; logits, loss and the matrix's gradient are in float32 or
     wider, since hundreds of small summands would be lost in bfloat16's 8 bits.
@@ -116,7 +121,7 @@ def head_loss(
     chunk = chunk or max(1, _CHUNK // head.weight.shape[0])
     counted = weights > 0
     if share < 1:
-        counted = counted & _least_sure(hidden, head, counted, share, chunk)
+        counted = counted & _least_sure(hidden, head, counted, share, lengths or (len(hidden),), chunk)
     if not bool(counted.all()):
         hidden, gold, weights = hidden[counted], gold[counted], weights[counted]
         target = None if target is None else target[counted]
@@ -165,8 +170,9 @@ class _HeadLoss(torch.autograd.Function):
             of_hidden[here] = narrow @ matrix
             if precision == wide:
                 rows_of_matrix.addmm_(narrow.T, states)
-            else:
-                rows_of_matrix += narrow.T @ states
+                continue
+            for first in range(0, len(matrix), _ROWS):  # a sum of two precisions takes room for a copy in the wider one
+                rows_of_matrix[first : first + _ROWS] += narrow[:, first : first + _ROWS].T @ states
         ctx.save_for_backward(of_hidden, of_matrix, of_bias)
         ctx.weight_dtype = weight.dtype
         total, soft, hard = sums[0].to(wide), sums[1].clone(), sums[2].clone()
@@ -177,9 +183,10 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, *outside: Tensor) -> tuple[Tensor | None, ...]:
         of_hidden, of_matrix, of_bias = ctx.saved_tensors
         scale = outside[0]
+        # in place: the activations are all still there, and a copy would be what the memory has to be large enough for
         return (
-            of_hidden * scale.to(of_hidden),
-            (of_matrix * scale).to(ctx.weight_dtype) if ctx.needs_input_grad[1] else None,
+            of_hidden.mul_(scale.to(of_hidden)),
+            of_matrix.mul_(scale).to(ctx.weight_dtype) if ctx.needs_input_grad[1] else None,
             None if of_bias is None else (of_bias * scale).to(ctx.weight_dtype),
             *[None] * 6,
         )
@@ -213,15 +220,25 @@ def _no_target(rows: int, vocabulary: int, like: Tensor) -> Target:
     return Target("sparse", vocabulary, nothing, nothing.long(), like.new_ones(rows), like.new_zeros(rows).long())
 
 
-def _least_sure(hidden: Tensor, head: Head, counted: Tensor, share: float, chunk: int) -> Tensor:
-    """A mask (N,) of the ``share`` of the counted positions where the student's entropy is highest; draws go to the
-    earlier position."""
+def chosen_of(counted: int, share: float) -> int:
+    """How many of a text's counted positions are learned from: at least one where there is any."""
+    return min(counted, max(1, round(share * counted)))
+
+
+def _least_sure(
+    hidden: Tensor, head: Head, counted: Tensor, share: float, lengths: Sequence[int], chunk: int
+) -> Tensor:
+    """A mask (N,) of the ``share`` of each text's counted positions where the student's entropy is highest; draws go
+    to the earlier position."""
     hidden, head = hidden.detach(), replace(head, weight=head.weight.detach())
     entropies = torch.full((len(hidden),), -torch.inf, device=hidden.device)
     for places in counted.nonzero().squeeze(1).split(chunk):
         log_q = head_logits(hidden[places], head).log_softmax(-1)
         entropies[places] = -(log_q.exp() * log_q).nan_to_num().sum(1).to(entropies)
-    kept = max(1, round(share * int(counted.sum()))) if bool(counted.any()) else 0
-    chosen = torch.zeros_like(counted)
-    chosen[entropies.sort(descending=True, stable=True).indices[:kept]] = True
+    chosen, at = torch.zeros_like(counted), 0
+    for length in lengths:
+        here = slice(at, at + length)
+        kept = chosen_of(int(counted[here].sum()), share)
+        chosen[at + entropies[here].sort(descending=True, stable=True).indices[:kept]] = True
+        at += length
     return chosen

@@ -13,9 +13,7 @@ from pathlib import Path
 from stillhouse.causal import save_causal
 from stillhouse.cuts import Balance
 from stillhouse.distill.beginning import begin
-from stillhouse.distill.language import Gold
 from stillhouse.distill.stage_generation import LIBRARIES, train
-from stillhouse.distill.token_losses import TokenLoss
 from stillhouse.errors import Problem
 from stillhouse.recipe.generation import Generation
 from stillhouse.store import reached, scratch_folder
@@ -49,8 +47,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             output=output,
             progress=progress,
             what="training the control",
-            loss=TokenLoss("cross-entropy"),
-            signals=Gold(),
+            control=True,
         )
         (output / "training.jsonl").replace(places.draft / "training.jsonl")
         save_causal(model, made.tokenizer, places.draft / "ce", ends=made.train.ends)

@@ -17,21 +17,23 @@ from stillhouse.device import place
 from stillhouse.distill.beginning import Beginning, begin, check_beginning
 from stillhouse.distill.language import (
     Execution,
+    Gold,
     LanguageSettings,
     LanguageTrained,
     Live,
     OnPolicy,
     OnPolicyPlan,
-    Signals,
     train_language,
 )
 from stillhouse.distill.students.lora import merged, with_lora
+from stillhouse.distill.together import train_together
 from stillhouse.distill.token_losses import TokenLoss
 from stillhouse.distill.token_losses import check as check_loss
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.bind import load_teacher
 from stillhouse.recipe.generation import Generation, LossSection
 from stillhouse.recipe.teachers import ApiTeacher
+from stillhouse.stock import context_of
 from stillhouse.store import reached, scratch_folder, write_json
 from stillhouse.teachers import LocalTeacher as LoadedTeacher
 from stillhouse.teachers.generation import stop_ids
@@ -80,13 +82,31 @@ def train(
     output: Path,
     progress: Progress,
     what: str,
-    loss: TokenLoss | None = None,
-    signals: Signals | None = None,
+    control: bool = False,
 ) -> tuple[LanguageTrained, Any]:
     """Train the student that ``made`` holds, with the recipe's settings; and the stock model that comes of it.
 
-    loss, signals: of a control, which sees the same lessons in the same order for as many steps, without the teacher.
+    control: the same lessons in the same order for as many steps, with plain cross-entropy and without the teacher.
     """
+    if recipe.distill.train.processes == 1:
+        return train_here(recipe, places, made, control=control, output=output, progress=progress, what=what)
+    trained = train_together(
+        recipe, places, made.model, made.start, control=control, output=output, progress=progress, what=what
+    )
+    return trained, made.model
+
+
+def train_here(
+    recipe: Generation,
+    places: Places,
+    made: Beginning,
+    *,
+    control: bool,
+    output: Path,
+    progress: Progress,
+    what: str,
+) -> tuple[LanguageTrained, Any]:
+    """The same, in this process, which may be one of several."""
     section, lora, stretch = recipe.distill.train, recipe.distill.student.lora, recipe.distill.on_policy
     precision = section.precision
     placement = place(section.device, "auto" if precision == "auto" else precision)
@@ -110,12 +130,11 @@ def train(
         model,
         lessons=made.train.lessons,
         held=made.held.lessons,
-        signals=signals or made.signals,
-        held_signals=signals or made.signals,
-        loss=loss or loss_of(recipe.distill.loss),
+        signals=Gold() if control else made.signals,
+        loss=TokenLoss("cross-entropy") if control else loss_of(recipe.distill.loss),
         settings=settings,
         output=output,
-        on_policy=_on_policy(recipe, places, made) if loss is None else None,
+        on_policy=None if control else _on_policy(recipe, places, made),
         real=made.vocabularies.head_real if made.vocabularies else None,
         execution=Execution(
             threads=section.threads,
@@ -150,7 +169,7 @@ def _on_policy(recipe: Generation, places: Places, made: Beginning) -> OnPolicy 
         signals=Live(loaded.model, temperature=section.loss.temperature, vocabularies=made.vocabularies),
         loss=loss_of(section.loss),
         plan=plan,
-        context=int(getattr(made.model.config, "max_position_embeddings", 0) or 2**31),
+        context=context_of(made.model),
         stop_ids=ends | set(made.train.ends),
         positions=section.loss.positions,
     )

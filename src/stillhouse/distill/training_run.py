@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from stillhouse.distill import checkpoints
 from stillhouse.errors import StillhouseError
+from stillhouse.stock import quiet
 from stillhouse.store import write_atomically
-from stillhouse.student import quiet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,7 @@ class TrainingRun(ABC):
         progress: Progress | None,
     ) -> None:
         self.model, self.steps, self.progress = model, steps, progress
+        self.leads = not _joined() or _group().get_rank() == 0
         self.output, self.folder, self.save_checkpoints = output, output / "checkpoints", save_checkpoints
         stretches = min(evaluations, steps)
         self.evaluate_at = {round(steps * (index + 1) / stretches) for index in range(stretches)}
@@ -76,7 +77,7 @@ class TrainingRun(ABC):
         """
         self.output.mkdir(parents=True, exist_ok=True)
         self.fingerprint = self._fingerprint() if self.save_checkpoints else ""
-        whole = checkpoints.find(self.folder, self.fingerprint) if self.save_checkpoints else []
+        whole = self._checkpoints() if self.save_checkpoints else []
         newest = whole[-1] if whole else None
         if newest is not None:
             self.log = list(newest.log)
@@ -119,12 +120,16 @@ class TrainingRun(ABC):
             if self.best() is numbers:
                 self.best_weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
             self._write_log()
-        if self.progress is not None:
+        if self.progress is not None and self.leads:
             self.progress(step, self.steps, dict(numbers))
         return due and self.save_checkpoints
 
     def seal(self, step: int) -> None:
         """Mark the checkpoint just written as whole and delete those of no more use."""
+        if _joined():
+            _group().barrier()  # each process writes a part of it
+        if not self.leads:
+            return
         checkpoints.seal(checkpoints.folder_of(self.folder, step), self.fingerprint, self.log)
         checkpoints.prune(self.folder, keep={step, int(self.best()["step"])})
 
@@ -137,7 +142,18 @@ class TrainingRun(ABC):
                 fix="lower the learning rate, or lengthen the warm-up",
             )
 
+    def _checkpoints(self) -> list[checkpoints.Checkpoint]:
+        """Whole ones, after the first process has cleared away the others."""
+        if not self.leads:
+            _group().barrier()
+        found = checkpoints.find(self.folder, self.fingerprint)
+        if self.leads and _joined():
+            _group().barrier()
+        return found
+
     def _write_log(self) -> None:
+        if not self.leads:
+            return
         lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
         write_atomically(self.output / "training.jsonl", lines.encode("utf-8"))
 
@@ -153,6 +169,17 @@ class TrainingRun(ABC):
             raw = tensor.detach().cpu().flatten().view(torch.uint8)  # numpy knows no bfloat16
             digest.update(name.encode() + raw.numpy().tobytes())
         return digest.hexdigest()
+
+
+def _group() -> Any:
+    from torch import distributed
+
+    return distributed
+
+
+def _joined() -> bool:
+    """Whether this is one of several processes that train together."""
+    return bool(_group().is_available() and _group().is_initialized())
 
 
 def no_op(why: str) -> StillhouseError:

@@ -236,6 +236,7 @@ class Train(Section):
     seed: Annotated[Seed, result("Seeds new weights, the order of answers and dropout")] = 0
     checkpointing: Annotated[bool, execution("Compute activations again in the backward pass, to save memory")] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], execution("Where it is trained")] = "auto"
+    processes: Annotated[PositiveInt, execution("Processes that train together, each on a device of its own")] = 1
     threads: Annotated[PositiveInt | None, execution("CPU threads; empty: as torch chooses")] = None
     report_to: Annotated[tuple[str, ...], execution("Trackers that transformers knows, such as tensorboard")] = ()
 

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stillhouse.distill.chunked import Head, head_logits, head_loss, head_of
+from stillhouse.distill.chunked import Head, chosen_of, head_logits, head_loss, head_of
 from stillhouse.distill.language.lessons import Gold, Lesson, Signals
 from stillhouse.distill.language.on_policy import OnPolicy
 from stillhouse.distill.language.packing import Batch, Row, batch_of, packs, plan_steps, states_of
 from stillhouse.distill.token_losses import TokenLoss, check
 from stillhouse.distill.training_run import Progress, TrainingRun, no_op
 from stillhouse.errors import StillhouseError
+from stillhouse.stock import context_of
 
 _MICRO_TOKENS = 2048  # tokens whose activations exist at a time
 
@@ -118,7 +119,7 @@ class LanguageRun(TrainingRun):
         widest = max(map(len, self.micros))
         self.world = world
         self.accumulation = math.ceil(widest / world)
-        self.tokens = [sum(self.lessons[one].learned for row in rows for one in row) for rows in plan]
+        self.tokens = [[self.lessons[one].learned for row in rows for one in row] for rows in plan]
         self.sums: dict[str, float] = {}
         self.counted, self.step_loss = 0, 0.0
         self.trainer: Any = None
@@ -159,11 +160,10 @@ class LanguageRun(TrainingRun):
             lessons = self.on_policy.lessons(self.model, step - self.epoch_steps)
             rows: list[list[Row]] = [[(number,) for number in range(len(lessons))]]
             signals, loss = self.on_policy.signals, self.on_policy.loss
-            total = sum(lesson.learned for lesson in lessons)
-            share = self.on_policy.positions
+            learned, share = [lesson.learned for lesson in lessons], self.on_policy.positions
         else:
             lessons, rows, signals, loss = self.lessons, self.micros[step], self.signals, self.loss
-            total, share = self.tokens[step], self.settings.positions
+            learned, share = self.tokens[step], self.settings.positions
         here = rows[part] if part < len(rows) else []
         batch = batch_of(here, lessons) if here else _nothing()
         with self.autocast():
@@ -176,9 +176,9 @@ class LanguageRun(TrainingRun):
                 batch.gold.to(states.device),
                 loss if here else TokenLoss("cross-entropy"),
                 share=share,
+                lengths=[lesson.learned for lesson in batch.lessons],
             )
-        counted = max(1, round(total * share)) if share < 1 else max(1, total)
-        value = found.total / counted
+        value = found.total / max(1, sum(chosen_of(one, share) for one in learned))
         self.note_part(step, float(value.detach()), found.terms, found.positions)
         return value
 
@@ -322,7 +322,7 @@ def check_run(lessons: Sequence[Lesson], held: Sequence[Lesson], loss: TokenLoss
         check(loss, signals.form)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise no_op("every parameter of the student is frozen")
-    context = int(getattr(model.config, "max_position_embeddings", 0) or 2**31)
+    context = context_of(model)
     long = [lesson for lesson in lessons if len(lesson) > context]
     if long:
         raise StillhouseError(
