@@ -115,6 +115,24 @@ def test_new_writes_a_recipe_that_is_valid_and_never_overwrites(tmp_path: Path) 
     assert runner.invoke(app, arguments).exit_code != 0
 
 
+@pytest.mark.parametrize("more", [[], ["--label", "answer", "--text", "messages"]])
+def test_new_writes_a_recipe_for_a_model_that_writes(tmp_path: Path, more: list[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    options = ["--task", "text-generation", "--data", "d.jsonl", "--teacher", "models/x", "--base", "models/x", *more]
+    assert CliRunner().invoke(app, ["new", str(path), *options]).exit_code == 0
+    recipe = load_recipe(path)
+    assert recipe.task == "text-generation"
+    assert recipe.raw.sources[0].columns.label == ("answer" if more else None)
+
+
+@pytest.mark.parametrize("wrong", [["--task", "text-generation", "--labels", "a,b"], [], ["--task", "poetry"]])
+def test_new_refuses_labels_that_do_not_fit_the_task(tmp_path: Path, wrong: list[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    arguments = ["new", str(path), "--data", "d", "--teacher", "t", "--base", "b", *wrong]
+    assert isinstance(CliRunner().invoke(app, arguments).exception, StillhouseError)
+    assert not path.exists()
+
+
 def test_every_command_and_option_has_help() -> None:
     runner = CliRunner()
     top = runner.invoke(app, ["--help"]).output

