@@ -31,7 +31,7 @@ def refuse_missing(lost: Sequence[str], asked: int, *, allowed: float, teacher: 
     reasons = Counter(reason.partition(":")[0] for reason in lost)
     told = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
     raise StillhouseError(
-        f"{len(lost)} of {asked} answers of {teacher} are still missing ({told}); the first: {lost[0]}",
+        f"{len(lost)} of {asked} questions are still without an answer of {teacher} ({told}); the first: {lost[0]}",
         where="ferment",
         fix="mend that and run again: what was answered is kept and not asked again; or allow more with "
         "`ferment.missing`",
