@@ -115,7 +115,7 @@ class House:
                 "messages": [{"role": "user", "content": asked}],
                 "text": asked,
                 "label": said,
-                "group_tone": "long" if len(said) > 9 else "short",
+                "group_tone": "rare" if number < 3 else "long",
                 "source": "words",
             }
             for number, (asked, said) in enumerate(TEST)
@@ -184,6 +184,8 @@ def test_the_report_has_every_model_and_every_figure(run: Path) -> None:
         for slice_name in ("answers", "other text", "answers, group:tone=long"):
             row = _row(run, artifact, "agreement", slice_name)
             assert row["lower"] <= row["value"] <= row["upper"]
+    assert not any("tone=rare" in row["slice"] for row in _evaluation(run)["rows"])  # three documents say nothing
+    assert _evaluation(run)["summary"]["counts"]["groups of answers not judged: fewer than 10 documents"] == 1
     for artifact in ("teacher", "student", "ce", "untrained"):
         for metric, slice_name in (
             ("perplexity", "answers"),

@@ -68,6 +68,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.train.precision": ("float32", "distill"),
     "distill.train.seed": (3, "distill"),
     "distill.train.checkpointing": (True, None),
+    "distill.train.processes": (2, None),
     "distill.train.device": ("cpu", None),
     "distill.train.threads": (1, None),
     "distill.train.report_to": (["tensorboard"], None),

@@ -85,7 +85,7 @@ def hear(
         found += contrasts(text, baselines, **certainty)
         counts |= {name: len(passages), f"passages of {name} left out: some model cannot read them": text.left_out}
         if small:
-            counts[f"groups of {name} left out: fewer than {SMALLEST_GROUP} documents"] = small
+            counts[f"groups of {name} not judged: fewer than {SMALLEST_GROUP} documents"] = small
         judged |= set(text.documents) if name != OTHER else set()
     asked, said = ask_all(speakers, prompts, max_tokens=limits.max_tokens, stop=limits.stop, progress=progress)
     if stored:
