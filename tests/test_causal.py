@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 import tiny_chat
@@ -152,3 +153,16 @@ def test_another_precision_comes_back_bit_for_bit(model: Any, tmp_path: Path) ->
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "half")
     assert half.dtype == again.dtype == torch.bfloat16
     assert all(one.equal(two) for one, two in zip(half.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("where", ["", "ferment.teacher.model: models/x"])
+def test_a_folder_that_lacks_weights_is_refused_not_filled_at_random(model: Any, tmp_path: Path, where: str) -> None:
+    folder = tiny_chat.save(model, WORDS, tmp_path / "base")
+    weights = load_file(folder / "model.safetensors")
+    lost = next(name for name in weights if "mlp" in name)
+    save_file(
+        {name: one for name, one in weights.items() if name != lost}, folder / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(StillhouseError, match="weights are missing") as caught:
+        load_causal(folder, where=where)
+    assert caught.value.problems[0].where == (where or str(folder)) and lost in caught.value.problems[0].what

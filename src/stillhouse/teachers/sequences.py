@@ -39,7 +39,8 @@ def asked(document: Mapping[str, Any], system: str = "") -> tuple[Message, ...]:
 
     system: put in front where the document has no system message of its own.
     """
-    return turns_asked(document["messages"] or ({"role": "user", "content": document["text"]},), system)
+    turns = turns_asked(document["messages"] or (), system)
+    return turns or turns_asked([{"role": "user", "content": document["text"]}], system)
 
 
 def turns_asked(turns: Sequence[Message], system: str = "") -> tuple[Message, ...]:
