@@ -1,8 +1,9 @@
 """Replay against a live teacher: the same student, text and order, once from stored draws and once from the whole
 distributions of a teacher that runs beside it.
 
-The teacher is the chat recipe's, about ten times the student, which has random weights, its vocabulary and few layers.
-The text is the chat recipe's prompts to train on, and its plain texts to judge. Both ways go through one loop.
+The teacher is the chat recipe's; the student has 8 of its 30 layers, and learns in the recipe's way: bfloat16 products,
+float32 weights. The text is the chat recipe's prompts to train on, and its plain texts to judge. Both ways go through
+one loop.
 """
 
 from __future__ import annotations
@@ -15,26 +16,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
 from bench.distill_pair import perplexity
 from bench.report import Figure, timed
 from bench.signal_material import ROOT
 from stillhouse.addresses import resolve
 from stillhouse.device import place
+from stillhouse.distill.students.decoders import keep_decoder_layers, layers_of
+from stillhouse.distill.students.keep_layers import spread
 from stillhouse.distill.targets import Target
 from stillhouse.distill.token_losses import TokenLoss, value_and_gradient
 from stillhouse.ferment.distributions import capture_distributions
 from stillhouse.recipe import load_recipe
 from stillhouse.signals import Header, TokenDist, TokenDistWriter
 from stillhouse.teachers import LocalTeacher
+from stillhouse.teachers.local import model_folder
 
 RECIPE = ROOT / "recipes" / "chat.yaml"
 LENGTH = 128  # tokens that a document has rows about
 BATCH = 4  # documents of a step
 EPOCHS = 3
 M = 30
-RATE = 1e-3
-STUDENT = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 3}
+RATE = 3e-4
+LAYERS = 8
 
 Tensor = torch.Tensor
 Targets = Callable[[list[int]], Target]  # numbers of documents -> targets, one document after the other
@@ -52,7 +57,7 @@ class Learned:
 def replay_figures(*, quick: bool, work: Path) -> list[Figure]:
     """Held-out KL and time of both ways; the capture is counted apart, since it is paid once."""
     with timed("teacher and text"):
-        teacher, training, held = _material(4 if quick else 128, 2 if quick else 24)
+        teacher, folder, training, held = _material(4 if quick else 128, 2 if quick else 24)
     documents = [(f"{row:032x}", ids) for row, ids in enumerate(training.tolist())]
     started = time.perf_counter()
     stored = _stored(teacher, documents, work)
@@ -70,7 +75,7 @@ def replay_figures(*, quick: bool, work: Path) -> list[Figure]:
     found = {}
     for name, targets in {"live": live, "stored": replayed}.items():
         with timed(f"student, {name}"):
-            found[name] = learn(student(teacher), teacher.model, training, held, targets)
+            found[name] = learn(student(folder), teacher.model, training, held, targets)
     later = {name: sum(one.seconds[1:]) / (EPOCHS - 1) for name, one in found.items()}
     tokens = len(training) * LENGTH
 
@@ -79,7 +84,7 @@ def replay_figures(*, quick: bool, work: Path) -> list[Figure]:
 
     return [
         Figure("replay: teacher", sum(part.numel() for part in teacher.model.parameters()) / 1e6, "M params"),
-        Figure("  student", sum(part.numel() for part in student(teacher).parameters()) / 1e6, "M params"),
+        Figure("  student", sum(part.numel() for part in student(folder).parameters()) / 1e6, "M params"),
         Figure("  tokens of an epoch", tokens, "tokens"),
         Figure("  capture, once", capture, "s"),
         *(Figure(f"  an epoch from the second on, {name}", seconds, "s") for name, seconds in later.items()),
@@ -102,9 +107,10 @@ def learn(model: Any, teacher: Any, ids: Tensor, held: Tensor, targets: Targets)
         started = time.perf_counter()
         for rows in torch.randperm(len(ids), generator=torch.Generator().manual_seed(epoch)).split(BATCH):
             target, gold = targets(rows.tolist()), ids[rows, 1:].flatten()
-            logits = model(input_ids=ids[rows, :-1], use_cache=False).logits.flatten(0, 1)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(input_ids=ids[rows, :-1], use_cache=False).logits.flatten(0, 1)
             weights = torch.full((len(gold),), 1 / len(gold))
-            _, gradient = value_and_gradient(logits.detach().clone(), target, gold, loss, weights)
+            _, gradient = value_and_gradient(logits.detach().float(), target, gold, loss, weights)
             logits.backward(gradient.to(logits.dtype))
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -114,14 +120,10 @@ def learn(model: Any, teacher: Any, ids: Tensor, held: Tensor, targets: Targets)
     return Learned(tuple(seconds), _divergence(teacher, model.eval(), held), perplexity(model, held))
 
 
-def student(teacher: LocalTeacher) -> Any:
-    """A narrow Llama of random weights with the teacher's vocabulary, the same at each call."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(vocab_size=teacher.model.config.vocab_size, tie_word_embeddings=True, **STUDENT)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return LlamaForCausalLM(config)
+def student(folder: Path) -> Any:
+    """Evenly chosen layers of the model in ``folder``."""
+    model, _ = keep_decoder_layers(folder, spread(LAYERS, layers_of(AutoConfig.from_pretrained(folder))))
+    return model.requires_grad_()
 
 
 def _divergence(teacher: Any, model: Any, ids: Tensor) -> float:
@@ -134,8 +136,8 @@ def _divergence(teacher: Any, model: Any, ids: Tensor) -> float:
     return total / ids[:, 1:].numel()
 
 
-def _material(number: int, held_out: int) -> tuple[LocalTeacher, Tensor, Tensor]:
-    """The teacher; prompts joined and cut into documents (N, LENGTH + 1); other text, cut likewise."""
+def _material(number: int, held_out: int) -> tuple[LocalTeacher, Path, Tensor, Tensor]:
+    """The teacher and its folder; prompts joined and cut into documents (N, LENGTH + 1); other text, cut likewise."""
     recipe = load_recipe(RECIPE)
     files = resolve(recipe.ferment.teacher.model, cache=ROOT / "cache", base=RECIPE.parent)  # type: ignore[union-attr]
     teacher = LocalTeacher.load(files, place("cpu", "auto"), cache=ROOT / "cache")
@@ -150,7 +152,12 @@ def _material(number: int, held_out: int) -> tuple[LocalTeacher, Tensor, Tensor]
         return torch.tensor([ids[at : at + size] for at in range(0, len(ids) - size, size)][:most])
 
     asked = [row["messages"][0]["content"] for row in prompts]
-    return teacher, cut(asked, number), cut([row["text"] for row in other], held_out)
+    return (
+        teacher,
+        model_folder(files, ROOT / "cache"),
+        cut(asked, number),
+        cut([row["text"] for row in other], held_out),
+    )
 
 
 def _stored(teacher: LocalTeacher, documents: list[tuple[str, list[int]]], work: Path) -> TokenDist:

@@ -32,10 +32,12 @@ def child(order: dict[str, object], reached: Path) -> None:
     """Run the recipe; kill the whole process at the commit point that the order names."""
     os.chdir(str(order["cwd"]))
     seen: Counter[str] = Counter()
+    part = reached.with_suffix(".part")
 
     def observe(point: str) -> None:
         seen[point] += 1
-        reached.write_text(json.dumps(seen), "utf-8")
+        part.write_text(json.dumps(seen), "utf-8")
+        part.replace(reached)  # a kill in the middle leaves what was there
         if order["kill_at"] == [point, seen[point]]:
             os.kill(os.getpid(), signal.SIGKILL)
 

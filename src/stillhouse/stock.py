@@ -32,11 +32,7 @@ def read_stock(
 
     place, local = where or str(folder), {"local_files_only": True, "trust_remote_code": False}
     if not (folder / "config.json").is_file():
-        raise StillhouseError(
-            "there is no model here: config.json is missing",
-            where=place,
-            fix="name the folder that holds the model's config.json",
-        )
+        raise StillhouseError(f"this folder cannot be read as {kind}: config.json is missing", where=place, fix=give)
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **local)
