@@ -73,5 +73,7 @@ class _Lines:
             return
         if moment - self.last >= _SECONDS_BETWEEN_LINES or (total and done >= total):
             self.last = moment
-            rate = (done - self.start[1]) / max(moment - self.start[0], 1e-9)
-            self.err.print(f"  {escape(what)}: {done}{f' of {total}' if total else ''}, {rate:.1f}/s")
+            elapsed = moment - self.start[0]
+            rate = f", {(done - self.start[1]) / elapsed:.1f}/s" if elapsed > 1 else ""
+            # as one line however long: nothing is known of the width of a file or a pipe
+            self.err.print(f"  {escape(what)}: {done}{f' of {total}' if total else ''}{rate}", soft_wrap=True)
