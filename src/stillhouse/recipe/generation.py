@@ -258,7 +258,7 @@ class OtherText(Section):
     """Text that the teacher did not write, on which perplexity is measured."""
 
     data: Annotated[str, result("Address of the texts", address=True)]
-    text: Annotated[str, result("Column or expression that gives a text")] = "text"
+    text: Annotated[str, result("Column that holds the text")] = "text"
     most: Annotated[PositiveInt, result("At most so many texts")] = 200
 
 
