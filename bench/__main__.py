@@ -8,6 +8,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from bench import distill
 from bench.docs import write_all
 from bench.report import conclude
 
@@ -20,14 +21,18 @@ def main() -> int:
     parser.add_argument("name", choices=[*NAMES, "docs"])
     parser.add_argument("--quick", action="store_true", help="a smaller run, in under a minute where the cache is warm")
     parser.add_argument("--work", type=Path, help="keep the runs in this folder, and go on with those in it")
+    parser.add_argument("--part", choices=distill.PARTS, help="of distill: measure this part alone")
     arguments = parser.parse_args()
+    if arguments.part and arguments.name != "distill":
+        parser.error("--part belongs to distill")
     if arguments.name == "docs":
         write_all(Path(__file__).parents[1])
         return 0
     with tempfile.TemporaryDirectory(prefix="stillhouse-bench-") as temporary:
         work = (arguments.work or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        figures = import_module(f"bench.{arguments.name}").figures(quick=arguments.quick, work=work)
+        more = {"only": arguments.part} if arguments.part else {}
+        figures = import_module(f"bench.{arguments.name}").figures(quick=arguments.quick, work=work, **more)
     return 0 if conclude(arguments.name, figures, quick=arguments.quick) else 1
 
 

@@ -1,20 +1,23 @@
 """Distillation of language models: the cost of a step, the choice of a loss, replay, students, and the chat recipe.
 
-Each part keeps its figures in the work folder under the digest of the code and the recipes that made them. With
-``--work`` a part measured on the same code is not measured again, and the report says which ones were taken from there.
+All parts together take hours. ``--part`` measures one and leaves the others as ``results/distill.json`` has them; every
+part says on which day and on which code it was measured, and one that never was misses its bar. Parts and runs that
+``--work`` holds from the same code are not measured again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from bench.report import Figure, timed
+from bench.report import RESULTS, Figure, machine, timed
+from stillhouse.store import now
 
 ROOT = Path(__file__).parents[1]
 Part = Callable[..., list[Figure]]
@@ -29,23 +32,38 @@ PARTS: dict[str, tuple[str, str]] = {
 }
 
 
-def figures(*, quick: bool, work: Path) -> list[Figure]:
-    """Every figure of distillation; the heavy parts come last."""
-    parts = work / f"parts-{code_digest()[:16]}{'-quick' if quick else ''}"
+def figures(*, quick: bool, work: Path, only: str | None = None) -> list[Figure]:
+    """Every figure of distillation; the heavy parts come last. only: the one part to measure, with what it needs."""
+    digest = code_digest()[:16]
+    parts = work / f"parts-{digest}{'-quick' if quick else ''}"
     parts.mkdir(exist_ok=True)
-    found, reused = [], []
+    known = _earlier(RESULTS / f"distill{'-quick' if quick else ''}.json")
+    found: list[Figure] = []
     for name, (module, function) in PARTS.items():
         path = parts / f"{name.replace(' ', '-')}.json"
-        if path.exists():
-            reused.append(name)
-        else:
-            place = work / name.replace(" ", "-") if name != "chat losses" else work / "chat"
+        if not path.exists() and only in (None, name):
+            place = work / (name.replace(" ", "-") if name != "chat losses" else "chat")
             place.mkdir(exist_ok=True)
             with timed(name):
                 made = part(module, function)(quick=quick, work=place)
-            path.write_text(json.dumps([asdict(figure) for figure in made]), encoding="utf-8")
-        found += [Figure(f"[{name}]", ""), *_read(path)]
-    return [*found, Figure("parts measured earlier, on this code", ", ".join(reused) or "none")]
+            stamp = Figure(f"[{name}]", f"measured {now()[:10]}, {machine()['processor']}, code {digest}")
+            path.write_text(json.dumps([asdict(figure) for figure in (stamp, *made)]), encoding="utf-8")
+        if path.exists():
+            found += _figures(json.loads(path.read_text("utf-8")))
+        else:
+            found += known.get(name) or [Figure(f"[{name}]", 0, "times measured", (">=", 1))]
+    return found
+
+
+def _earlier(path: Path) -> dict[str, list[Figure]]:
+    """The parts that a result file holds, each under a figure with its name in brackets."""
+    parts: dict[str, list[Figure]] = {}
+    rows = _figures(json.loads(path.read_text("utf-8"))["figures"]) if path.exists() else []
+    for figure in rows:
+        if figure.name.startswith("["):
+            here = parts.setdefault(figure.name.strip("[]"), [])
+        here.append(figure)
+    return {name: figures for name, figures in parts.items() if isinstance(figures[0].value, str)}
 
 
 def part(module: str, function: str) -> Part:
@@ -63,6 +81,5 @@ def code_digest(roots: Sequence[str] = ("src/stillhouse", "bench", "recipes")) -
     return digest.hexdigest()
 
 
-def _read(path: Path) -> list[Figure]:
-    rows = json.loads(path.read_text("utf-8"))
+def _figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     return [Figure(row["name"], row["value"], row["unit"], tuple(row["bar"]) if row["bar"] else None) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,39 @@ def test_parts_on_the_same_code_are_measured_once(tmp_path: Path, monkeypatch: p
         return made
 
     monkeypatch.setattr(whole, "part", part)
+    monkeypatch.setattr(whole, "RESULTS", tmp_path)
     first = whole.figures(quick=True, work=tmp_path)
     again = whole.figures(quick=True, work=tmp_path)
     assert calls == [function for _, function in whole.PARTS.values()]
-    assert first[:-1] == again[:-1]
-    assert (first[-1].value, again[-1].value) == ("none", ", ".join(whole.PARTS))
+    assert first == again and all(figure.holds for figure in first)
     monkeypatch.setattr(whole, "code_digest", lambda: "f" * 64)
     whole.figures(quick=True, work=tmp_path)
     assert len(calls) == 2 * len(whole.PARTS)
+
+
+def test_one_part_leaves_the_others_as_they_were_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def part(module: str, function: str) -> Any:
+        return lambda *, quick, work: [Figure(f"of {function}", float(len(codes)), "s", ("<=", 2.0))]
+
+    def keep(figures: list[Figure]) -> None:
+        rows = [asdict(figure) | {"holds": figure.holds} for figure in figures]
+        (tmp_path / "distill-quick.json").write_text(json.dumps({"figures": rows}), "utf-8")
+
+    codes = ["a"]
+    monkeypatch.setattr(whole, "part", part)
+    monkeypatch.setattr(whole, "RESULTS", tmp_path)
+    monkeypatch.setattr(whole, "code_digest", lambda: codes[-1] * 64)
+    first = whole.figures(quick=True, work=tmp_path, only="chat losses")
+    keep(first)
+    assert [figure.name for figure in first if not figure.holds] == [
+        f"[{name}]" for name in whole.PARTS if name != "chat losses"
+    ]
+    codes.append("b")
+    second = whole.figures(quick=True, work=tmp_path, only="step")
+    keep(second)
+    assert "code bbbb" in str(second[0].value) and second[1].value == 2
+    assert second[-2:] == first[-2:]  # of the other part: the older figures, which say on which code they were measured
+    assert whole.figures(quick=True, work=tmp_path, only="step") == second
 
 
 def chat_run(folder: Path, kl: float, control: float) -> dict[str, Any]:
