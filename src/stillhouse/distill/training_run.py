@@ -45,7 +45,7 @@ class TrainingRun(ABC):
         progress: Progress | None,
     ) -> None:
         self.model, self.steps, self.progress = model, steps, progress
-        self.leads = not _joined() or _group().get_rank() == 0
+        self.leads = not joined() or _group().get_rank() == 0
         self.output, self.folder, self.save_checkpoints = output, output / "checkpoints", save_checkpoints
         stretches = min(evaluations, steps)
         self.evaluate_at = {round(steps * (index + 1) / stretches) for index in range(stretches)}
@@ -126,7 +126,7 @@ class TrainingRun(ABC):
 
     def seal(self, step: int) -> None:
         """Mark the checkpoint just written as whole and delete those of no more use."""
-        if _joined():
+        if joined():
             _group().barrier()  # each process writes a part of it
         if not self.leads:
             return
@@ -147,7 +147,7 @@ class TrainingRun(ABC):
         if not self.leads:
             _group().barrier()
         found = checkpoints.find(self.folder, self.fingerprint)
-        if self.leads and _joined():
+        if self.leads and joined():
             _group().barrier()
         return found
 
@@ -177,7 +177,7 @@ def _group() -> Any:
     return distributed
 
 
-def _joined() -> bool:
+def joined() -> bool:
     """Whether this is one of several processes that train together."""
     return bool(_group().is_available() and _group().is_initialized())
 

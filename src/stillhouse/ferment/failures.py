@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillhouse.errors import StillhouseError
 
-Failure = tuple[str, str, str, str]  # id of the document, teacher, reason, what was sent back
-_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "teacher", "reason", "raw")])
+
+class Failure(NamedTuple):
+    """id: of the document. raw: what was sent back."""
+
+    id: str
+    teacher: str
+    reason: str
+    raw: str
+
+
+_SCHEMA = pa.schema([(name, pa.string()) for name in Failure._fields])
 
 
 def write_failures(draft: Path, failures: Iterable[Failure]) -> None:
     """Write ``failures.parquet`` into the stage's draft."""
-    rows = [dict(zip(_SCHEMA.names, failure, strict=True)) for failure in failures]
+    rows = [failure._asdict() for failure in failures]
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), draft / "failures.parquet")
 
 

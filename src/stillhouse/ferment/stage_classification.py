@@ -54,7 +54,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
             voices.append(_listen(recipe, section, asker, texts, unseen, store, progress))
     signal, failures = _agree(recipe, voices, ids)
     if not {identifier for identifier, ok in zip(ids, train, strict=True) if ok} & set(signal.ids):
-        first = failures[0][2] if failures else "there are no training documents"
+        first = failures[0].reason if failures else "there are no training documents"
         raise StillhouseError(
             f"the teacher answered about none of the training documents; the first reason: {first}",
             where="ferment",
@@ -165,7 +165,7 @@ def _agree(recipe: Classification, voices: list[_Voice], ids: list[str]) -> tupl
             teachers=tuple("+".join(names[answered[:, row]]) for row in rows),
         )
     failures = [
-        (ids[failure.row], voice.section.name, failure.reason, failure.raw)
+        Failure(ids[failure.row], voice.section.name, failure.reason, failure.raw)
         for voice in voices
         for failure in voice.captured.failures
     ]

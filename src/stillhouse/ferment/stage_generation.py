@@ -19,7 +19,7 @@ from stillhouse.answers import AnswerStore
 from stillhouse.cuts import Balance
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.ferment.failures import refuse_missing, write_failures
+from stillhouse.ferment.failures import Failure, refuse_missing, write_failures
 from stillhouse.ferment.storing import Stored, sequences_of, store_distributions
 from stillhouse.ferment.traces import judge
 from stillhouse.ferment.writing import Question, Unanswered, Written, write_by_api, write_here
@@ -136,7 +136,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             "answers": answers.model_dump(mode="json"),
         }
         Text(written.answers, told).write(places.draft)
-    write_failures(places.draft, ((one.id, section.name, one.reason, one.raw) for one in failures))
+    write_failures(places.draft, [Failure(one.id, section.name, one.reason, one.raw) for one in failures])
     have = {one.id for one in written.answers} if written is not None else learnable
     if have and stored is None and recipe.ferment.distributions.form != "none":
         raise StillhouseError(

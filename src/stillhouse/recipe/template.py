@@ -74,21 +74,14 @@ def _raw(data: str, text: str, gold: str, *, test: int) -> list[str]:
 
 def _classifier(labels: Sequence[str], teacher: str, base: str) -> list[str]:
     return [
-        "ferment:",
-        "  teacher:",
-        "    kind: local",
-        f"    model: {_quoted(teacher)}",
-        "    # license: Apache-2.0",
+        *_local(teacher),
         "  prompt:",
         '    question: "Text: {text}\\nLabel:"',
         '    answer: " {label}"',
         '    examples: []           # two to eight, like: - {text: "…", label: …}',
         "  calibration: {kind: matched}   # add `prior:` when you know the shares of the labels",
         "",
-        "distill:",
-        "  student:",
-        "    kind: keep-layers",
-        f"    base: {_quoted(base)}",
+        *_cut_from(base),
         "    keep: 3",
         "    # license: Apache-2.0",
     ]
@@ -96,18 +89,11 @@ def _classifier(labels: Sequence[str], teacher: str, base: str) -> list[str]:
 
 def _writer(teacher: str, base: str) -> list[str]:
     return [
-        "ferment:",
-        "  teacher:",
-        "    kind: local",
-        f"    model: {_quoted(teacher)}",
-        "    # license: Apache-2.0",
+        *_local(teacher),
         "  answers: {kind: ask, max_tokens: 256, temperature: 0.7}   # or {kind: given}: your data hold the answers",
         "  distributions: {form: sparse}   # what the teacher thought of each token; none: learn the answers alone",
         "",
-        "distill:",
-        "  student:",
-        "    kind: keep-layers",
-        f"    base: {_quoted(base)}",
+        *_cut_from(base),
         "    keep: 12               # of the base's layers; the fewer, the faster and the worse",
         "    by: kl                 # those whose removal alone would change the answers most",
         "    # license: Apache-2.0",
@@ -115,6 +101,15 @@ def _writer(teacher: str, base: str) -> list[str]:
         "",
         "controls: [ce, untrained]  # the same student without its teacher: what distillation has to beat",
     ]
+
+
+def _local(teacher: str) -> list[str]:
+    model = f"    model: {_quoted(teacher)}"
+    return ["ferment:", "  teacher:", "    kind: local", model, "    # license: Apache-2.0"]
+
+
+def _cut_from(base: str) -> list[str]:
+    return ["distill:", "  student:", "    kind: keep-layers", f"    base: {_quoted(base)}"]
 
 
 def _quoted(text: str) -> str:

@@ -17,7 +17,7 @@ from stillhouse.distill.language.lessons import Gold, Lesson, Live, Signals, Sto
 from stillhouse.distill.language.on_policy import OnPolicy, OnPolicyPlan
 from stillhouse.distill.language.run import Execution, LanguageRun, LanguageSettings, check_run, measure
 from stillhouse.distill.token_losses import TokenLoss
-from stillhouse.distill.training_run import Progress
+from stillhouse.distill.training_run import Progress, joined
 
 __all__ = [
     "Execution",
@@ -105,5 +105,4 @@ def train_language(
 
 def _world() -> int:
     """Processes that share each step: those of a launcher, else one."""
-    distributed = torch.distributed
-    return int(distributed.get_world_size()) if distributed.is_available() and distributed.is_initialized() else 1
+    return int(torch.distributed.get_world_size()) if joined() else 1
