@@ -29,8 +29,9 @@ check: install  ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# a file's tests stay in one process, which makes its fixtures once; their models are too small for a second thread
 test: check  ## everything that must hold before a change lands
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 fix: install  ## mend what can be mended by itself
 	$(BIN)/ruff check --fix src tests bench

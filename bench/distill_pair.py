@@ -170,7 +170,7 @@ def _real_text(sizes: Sizes) -> tuple[Tensor, Tensor]:
     """Ids (N, LENGTH) to train the teacher on, and ids that it never sees, in a vocabulary learnt from the former."""
     from tokenizers import ByteLevelBPETokenizer
 
-    texts = _documentation()
+    texts = documentation()
     texts = [texts[row] for row in torch.randperm(len(texts), generator=_random(0)).tolist()]
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(texts, vocab_size=VOCABULARY, show_progress=False)
@@ -183,7 +183,7 @@ def _real_text(sizes: Sizes) -> tuple[Tensor, Tensor]:
     return cut(texts[:unseen], sizes.real), cut(texts[unseen:], sizes.held_out)
 
 
-def _documentation() -> list[str]:
+def documentation() -> list[str]:
     """The docstrings of an installed package, each once, by file and line: plain English with much structure."""
     import sklearn
 

@@ -1,8 +1,12 @@
-"""A student of every kind, made from the chat recipe's teacher: stock, loadable, the same with and without a cache."""
+"""A student of every kind, made from the chat recipe's teacher: stock, loadable, the same with and without a cache;
+with a vocabulary of what the recipe's prompts need, text that was not looked at comes back from its ids."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bench.distill_pair import documentation
 from bench.report import Figure, timed
 from bench.signal_material import ROOT
 from stillhouse.addresses import resolve
@@ -18,6 +23,7 @@ from stillhouse.distill.students.decoders import decoder_from_config, keep_decod
 from stillhouse.distill.students.keep_layers import spread
 from stillhouse.distill.students.layer_scores import keep_highest, removal_kl, turns, without_idlest_run
 from stillhouse.distill.students.lora import merged, with_lora
+from stillhouse.distill.students.trim_vocabulary import trim_vocabulary
 from stillhouse.recipe import load_recipe
 from stillhouse.teachers.local import model_folder
 
@@ -42,6 +48,7 @@ def student_figures(*, quick: bool, work: Path) -> list[Figure]:
         "from-config": lambda: decoder_from_config(base, seed=0, **size),
         "given": lambda: load_causal(base),
         "given, low-rank": lambda: _low_rank(base),
+        "given, trimmed vocabulary": lambda: _trimmed(base),
     }
     found = []
     for name in list(kinds)[:: 3 if quick else 1]:
@@ -53,7 +60,7 @@ def student_figures(*, quick: bool, work: Path) -> list[Figure]:
             same = _same(folder)
             shutil.rmtree(folder)
         found.append(Figure(f"student, {name}: stock, and the same with and without a cache", same, "", ("==", 1)))
-    return found
+    return [*found, *_trim_figures(base)]
 
 
 def _by_kl(base: Path, ids: list[int]) -> list[int]:
@@ -73,6 +80,55 @@ def _low_rank(base: Path) -> tuple[Any, Any]:
         if "lora_B" in name:
             weights.data += 0.01  # an update that is not nothing, as after training
     return merged(adapted), words
+
+
+def _trimmed(base: Path) -> tuple[Any, Any]:
+    model, words = load_causal(base)
+    trimmed = trim_vocabulary(model, words, used=_ids_of(words, _prompts()))
+    return trimmed.model, trimmed.tokenizer
+
+
+def _trim_figures(base: Path) -> list[Figure]:
+    """What is left of the vocabulary, and how much text comes back from its ids: of the prompts that were looked at, of
+    plain text of the recipe and of another package that was not, and of every character that Unicode names."""
+    model, words = load_causal(base)
+    trimmed = trim_vocabulary(model, words, used=_ids_of(words, _prompts()))
+    new = trimmed.tokenizer
+    unseen = [*_column("other.jsonl", "text"), *documentation(), *_characters()]
+    ids = {text: new(text)["input_ids"] for text in unseen}
+    back = sum(new.decode(found) == words.decode(words(text)["input_ids"]) == text for text, found in ids.items())
+    seen = _prompts()
+    old = [trimmed.teacher_ids[one] for one in _ids_of(new, seen)]
+    return [
+        Figure("trimmed vocabulary: tokens kept", len(trimmed.teacher_ids), f"of {len(words)}"),
+        Figure("  parameters kept", trimmed.model.num_parameters() / model.num_parameters(), "x"),
+        Figure("  prompts looked at, split as before", int(old == _ids_of(words, seen)), "", ("==", 1)),
+        Figure("  texts not looked at", len(unseen)),
+        Figure("  of which decode(encode(x)) == x", back / len(ids), "", ("==", 1)),
+        Figure(
+            "  their tokens over those of the whole vocabulary",
+            sum(map(len, ids.values())) / len(_ids_of(words, list(ids))),
+            "x",
+        ),
+    ]
+
+
+def _ids_of(tokenizer: Any, texts: list[str]) -> list[int]:
+    return [one for ids in tokenizer(texts)["input_ids"] for one in ids]
+
+
+def _prompts() -> list[str]:
+    return [row[0]["content"] for row in _column("prompts.jsonl", "messages")]
+
+
+def _column(name: str, column: str) -> list[Any]:
+    return [json.loads(line)[column] for line in (RECIPE.parent / "chat" / name).read_text("utf-8").splitlines()]
+
+
+def _characters() -> list[str]:
+    """Every character with a name, a hundred to a text."""
+    named = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.name(chr(code), "")]
+    return ["".join(named[at : at + 100]) for at in range(0, len(named), 100)]
 
 
 def _same(folder: Path) -> int:
