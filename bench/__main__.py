@@ -12,7 +12,7 @@ from bench import distill
 from bench.docs import write_all
 from bench.report import conclude
 
-NAMES = ("quickstart", "controls", "rights", "raw", "ferment", "distill")
+NAMES = ("quickstart", "controls", "rights", "raw", "ferment", "distill", "cuts")
 
 
 def main() -> int:

@@ -60,8 +60,8 @@ def chat_figures(*, quick: bool, work: Path) -> list[Figure]:
 
 
 def best_loss_figures(*, quick: bool, work: Path) -> list[Figure]:
-    """The three losses that the tiny pair ranks first, once on the chat pair, from top-k signals, which suit them all,
-    and without the stretch on own answers, which has a loss of its own.
+    """The three losses that the tiny pair ranks first, once on the chat pair, for half an epoch from top-k signals, which
+    suit them all, and without the stretch on own answers, which has a loss of its own.
 
     work: the folder of the chat runs, beside the one in which the table of losses was made.
     """
@@ -76,6 +76,7 @@ def best_loss_figures(*, quick: bool, work: Path) -> list[Figure]:
             f"distill.loss={json.dumps(fields)}",
             "controls=[]",
             "distill.on_policy=null",
+            "distill.train.epochs=0.5",
             "finish.evaluate.prompts=8",
         ]
         slug = "".join(letter if letter.isalnum() else "-" for letter in name)

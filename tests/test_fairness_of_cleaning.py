@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillhouse.raw.fairness import ALARM_RATIO, LEAST_ROWS, Key, Rate, removal_rates
+from stillhouse.removal import ALARM_RATIO, LEAST_ROWS, Key, Rate, removal_rates
 from stillhouse.statistics import proportion
 
 COUNTS = st.dictionaries(

@@ -129,8 +129,31 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "ferment.prompt.chat": (True, "ferment"),
     "ferment.calibration.kind": ("batch", "ferment"),
     "ferment.calibration.prior": ({"good": 0.25, "bad": 0.75}, "ferment"),
-    "distill.student.kind": ("SECTION", "distill"),
-    "distill.student.base": ("OTHER MODEL", "distill"),
+    "distill.cuts.calibration": ("validation", "cuts"),
+    "distill.cuts.heads.*.score": ("injection", "scores"),
+    "distill.cuts.heads.*.name": ("doubt", "scores"),
+    "distill.cuts.heads.*.model": ("OTHER MODEL", "scores"),
+    "distill.cuts.heads.*.label": ("bad", "scores"),
+    "distill.cuts.heads.*.harm.group": ("other", "cuts"),
+    "distill.cuts.heads.*.harm.value": ("short", "cuts"),
+    "distill.cuts.heads.*.point.kind": ("none", "cuts"),
+    "distill.cuts.heads.*.point.at": (0.4, "cuts"),
+    "distill.cuts.heads.*.point.share": (0.4, "cuts"),
+    "distill.cuts.heads.*.point.of": ("lost", "cuts"),
+    "distill.cuts.heads.*.point.epsilon": (0.2, "cuts"),
+    "distill.cuts.heads.*.point.confidence": (0.9, "cuts"),
+    "distill.cuts.heads.*.point.unmet": ("stop", "cuts"),
+    "distill.cuts.tail.score": ("teacher-noise", "cuts"),
+    "distill.cuts.tail.point.kind": ("none", "cuts"),
+    "distill.cuts.tail.point.share": (0.3, "cuts"),
+    "distill.cuts.tail.point.shares": ([0.5], "cuts"),
+    "distill.cuts.quotas": (False, "cuts"),
+    "distill.cuts.margin": (0.01, "cuts"),
+    "distill.cuts.group_margin": (0.01, "cuts"),
+    "distill.cuts.folds": (3, "scores"),
+    "distill.cuts.seed": (1, "scores"),
+    "distill.student.kind": ("SECTION", "scores"),
+    "distill.student.base": ("OTHER MODEL", "scores"),
     "distill.student.license": ("Apache-2.0", "finish"),
     "distill.student.license_file": ("A FILE", "finish"),
     "distill.student.owner": ("the model team", "finish"),
@@ -148,7 +171,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.train.learning_rate": (1e-4, "distill"),
     "distill.train.warmup_share": (0.2, "distill"),
     "distill.train.weight_decay": (0.1, "distill"),
-    "distill.train.max_length": (16, "distill"),
+    "distill.train.max_length": (16, "scores"),
     "distill.train.evaluations": (2, "distill"),
     "distill.train.seed": (5, "distill"),
     "distill.train.device": ("cpu", None),
@@ -201,6 +224,21 @@ def fingerprints(mapping: dict[str, object], folder: Path) -> dict[str, str]:
     return {step.name: step.fingerprint or "to be fetched" for step in plan.steps}
 
 
+def cuts_for(name: str, classifier: str) -> dict[str, object]:
+    """Cuts in which the field of that name means something."""
+    risk = {"kind": "risk"} if name in ("of", "epsilon", "confidence", "unmet") else None
+    point = risk or ({"kind": "quantile", "share": 0.1} if name == "share" else {"kind": "given", "at": 0.5})
+    head: dict[str, object] = {"score": "label-doubt", "point": point}
+    if name in ("model", "label"):
+        head |= {"score": "classifier", "model": classifier, "label": "good"}
+    if name == "kind":
+        head = {"score": "refusal", "point": {"kind": "hard"}}
+    if name in ("group", "value"):
+        head["harm"] = {"group": "tone", "value": "long"}
+    tail = {"kind": "quantile", "share": 0.1} if name == "share" else {"kind": "pilot"}
+    return {"heads": [head], "tail": {"point": tail}}
+
+
 def starting_point(world: World, field: str) -> dict[str, object]:
     mapping = world.mapping()
     mapping["controls"] = {}
@@ -215,6 +253,8 @@ def starting_point(world: World, field: str) -> dict[str, object]:
         mapping["raw"]["engine"] = {"kind": "ray" if field.endswith("address") else "here"}
     if field in {f"distill.student.{key}" for key in ("layers", "hidden_size", "heads", "intermediate_size")}:
         mapping["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}
+    if field.startswith("distill.cuts"):
+        mapping["distill"]["cuts"] = cuts_for(field.rpartition(".")[2], str(world.encoder))
     first = field.replace("ferment.others.*.", "ferment.teacher.")
     if first != field:
         mapping["ferment"]["others"] = [{**mapping["ferment"]["teacher"], "name": "second"}]

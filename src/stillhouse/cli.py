@@ -205,6 +205,39 @@ def show(
 
 
 @app.command()
+def cuts(
+    run_folder: RunArgument,
+    moves: Annotated[
+        list[str] | None,
+        typer.Option("--move", help="Cut elsewhere: tail=0.35, label-doubt=0.6, label-doubt=none; may be repeated."),
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Also draw the chart: a .png, .svg or .pdf file.")] = None,
+    go_on: Annotated[bool, typer.Option("--run", help="After a move, run what follows, too.")] = False,
+) -> None:
+    """Show a run's cuts as a chart: rows in order of score, the points, what lies around them, and the price."""
+    from stillhouse import console
+    from stillhouse.chart import Chart
+
+    if moves:
+        from stillhouse.execute import run as execute
+        from stillhouse.progress import progress_on
+        from stillhouse.recut import move
+
+        with progress_on(console.err) as progress:
+            moved = move(run_folder, moves, progress=progress)
+            if go_on:
+                execute(moved.recipe, base=moved.base, progress=progress, on_step=console.announce)
+    console.show_chart(Chart.read(run_folder).lines())
+    if image is not None:
+        from stillhouse.chart_image import draw
+
+        draw(Chart.read(run_folder), image)
+        console.say(f"drawn: {image}")
+    if moves and not go_on:
+        console.show_moved(moved.steps, moved.settings, moved.seconds)
+
+
+@app.command()
 def explain(
     run_folder: RunArgument,
     row: Annotated[str, typer.Argument(help="A row's origin (source:line), or its id or the start of it.")],

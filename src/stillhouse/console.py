@@ -5,8 +5,9 @@ Everything for the user goes to stdout; progress and errors go to stderr, so tha
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -121,6 +122,7 @@ def show_label(label: dict[str, Any]) -> None:
         for kind, reasons in label["cuts"].items()
         for reason, number in reasons.items()
     ]
+    rows += [(f"cut point: {name}", why) for name, why in label.get("cut_points", {}).items()]
     for row in label["rights"]["subjects"]:
         lifted = f", lifted by {row['lifted_by']}" if row["lifted_by"] else ""
         rows.append(
@@ -180,6 +182,28 @@ def show_cleaning(report: dict[str, Any]) -> None:
             out.print(f"{name}: {escape(value)}")
     for alarm in report["alarms"]:
         out.print(f"[yellow]took more than its share:[/] {escape(alarm)}")
+
+
+def show_chart(lines: list[str]) -> None:
+    """The cuts, head and tail in colors of their own; every line means the same without."""
+    colors = {"H": "dark_orange", "T": "dodger_blue2"}
+    for line in lines:
+        if line[:1] in colors and set(line) <= {"H", "·", "T"}:
+            told = "".join(f"[{colors[letter]}]{letter}[/]" if letter in colors else letter for letter in line)
+            out.print(told, soft_wrap=True)
+        elif line[:2] in ("H ", "T "):
+            out.print(f"[{colors[line[0]]}]{line[0]}[/]{escape(line[1:])}", soft_wrap=True)
+        else:
+            out.print(escape(line), soft_wrap=True)
+
+
+def show_moved(steps: Sequence[PlannedStep], settings: Sequence[str], seconds: float) -> None:
+    """What a moved cut leaves to be done, and how to keep it."""
+    waiting = [step.name for step in steps if step.cached is None]
+    out.print(f"cut again in {seconds:.1f} s; runs again: {', '.join(waiting) or 'nothing'}")
+    out.print("to keep it, run your recipe with:")
+    for one in settings:
+        out.print(f"  --set {escape(shlex.quote(one))}", soft_wrap=True)
 
 
 def show_evaluation(rows: list[dict[str, Any]]) -> None:

@@ -104,7 +104,7 @@ def _of_document(row: dict[str, Any], split: str, ledger: pa.Table, run_folder: 
         *(f"  {copy['origin']} left as {copy['reason']} of it ({_similarity(copy)})" for copy in copies[:10]),
         *([f"  and {len(copies) - 10} further copies"] if len(copies) > 10 else []),
     ]
-    return lines + _teacher(row, run_folder) + _student(row, run_folder)
+    return lines + _teacher(row, run_folder) + _cut_after(row, run_folder) + _student(row, run_folder)
 
 
 def _similarity(copy: dict[str, Any]) -> str:
@@ -126,6 +126,15 @@ def _teacher(row: dict[str, Any], run_folder: Path) -> list[str]:
     return [
         f"  {signal.teachers[at]} said: {_shares(signal.labels, signal.probs[at].tolist())}",
         f"  the answer's key in the answer store: {signal.asked[at][:12]}",
+    ]
+
+
+def _cut_after(row: dict[str, Any], run_folder: Path) -> list[str]:
+    """Whether the student was not taught it although the teacher answered, and why."""
+    found = [one for one in cuts.read(run_folder / FOLDERS["cuts"]).to_pylist() if one["id"] == row["id"]]
+    return [
+        f"  not taught, into the {one['cut']}: {one['reason']}, score {one['score']:.3g} against {one['threshold']:.3g}"
+        for one in found
     ]
 
 

@@ -28,9 +28,11 @@ _SUFFIXES = {"text-classification": "classification", "text-generation": "genera
 _INPUTS: dict[Step, tuple[Step, ...]] = {
     "raw": (),
     "ferment": ("raw",),
-    "distill": ("raw", "ferment"),
+    "scores": ("raw", "ferment"),
+    "cuts": ("raw", "ferment", "scores"),
+    "distill": ("raw", "ferment", "cuts"),
     "controls": ("raw",),
-    "finish": ("raw", "ferment", "distill", "controls"),
+    "finish": ("raw", "ferment", "cuts", "distill", "controls"),
 }
 _INPUTS_OF_CONTROLS: dict[str, tuple[Step, ...]] = {"text-generation": ("raw", "ferment", "distill")}
 
@@ -39,7 +41,7 @@ def stage_module(task: str, step: Step) -> Any:
     """The module whose ``run`` is this step of a task; it also names its version and libraries, and ``check``s."""
     if step == "raw":
         return import_module("stillhouse.raw.stage")
-    folder, name = ("distill", "controls") if step == "controls" else (step, "stage")
+    folder, name = ("distill", step) if step in ("scores", "cuts", "controls") else (step, "stage")
     return import_module(f"stillhouse.{folder}.{name}_{_SUFFIXES[task]}")
 
 
@@ -114,7 +116,12 @@ def addresses_of(recipe: Recipe) -> dict[str, str]:
 
 def step_names(recipe: Recipe) -> list[Step]:
     """The steps that a recipe has, in order."""
-    return [step for step in STEPS if step != "controls" or recipe.compares]
+    absent: set[Step] = set()
+    if not recipe.compares:
+        absent.add("controls")
+    if not recipe.scores:
+        absent |= {"scores", "cuts"}
+    return [step for step in STEPS if step not in absent]
 
 
 def _steps(
@@ -144,8 +151,9 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
     for library in module.LIBRARIES:
         found[f"{library} version"] = package_version(library)
     sections = {step, "distill"} if step == "controls" else {step}
+    reads = getattr(module, "READS", ())  # fields of other sections
     for path, leaf, value in values(recipe):
-        if leaf.kind != "result" or leaf.enters not in sections:
+        if leaf.kind != "result" or (leaf.enters not in sections and path not in reads):
             continue
         if path in files:
             here = files[path]
@@ -224,6 +232,10 @@ def _estimate(recipe: Recipe, step: Step) -> str:
                 return "see its progress"
             seconds = (train or documents) * recipe.distill.train.epochs / 80
             return f"about {seconds / 60:.0f}-{2 * seconds / 60 + 1:.0f} min"
+        case "scores":
+            return f"{rows}, about {(train or documents) / 150 / 60:.0f}-{(train or documents) / 60 / 60 + 1:.0f} min"
+        case "cuts":
+            return "seconds"
         case "controls":
             return "about as long as distill, for each control"
         case "finish":

@@ -39,6 +39,8 @@ COMMIT_POINTS = (
     "documents-written",
     "signals-written",
     "checkpoint-written",
+    "scores-written",
+    "cuts-written",
     "student-written",
     "controls-written",
     "bottle-written",

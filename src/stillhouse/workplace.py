@@ -22,6 +22,8 @@ def silent(what: str, done: int, total: int) -> None:
 FOLDERS = {
     "raw": "1-raw",
     "ferment": "2-ferment",
+    "scores": "3-scores",
+    "cuts": "3-cuts",
     "distill": "3-distill",
     "controls": "3-controls",
     "finish": "4-finish",

@@ -110,7 +110,7 @@ def _chosen(recipe: Generation, places: Places) -> tuple[dict[str, tuple[Row, ..
     """Rows to learn from by split, the cuts of the others, and how many there were."""
     answers = recipe.ferment.answers
     section = recipe.distill.choose
-    plan = ChoicePlan(section.answers, section.most, section.prefer, section.cut_off)
+    plan = ChoicePlan(section.answers, section.most, section.prefer, section.cut_off, section.spoken_as_machine)
     text = Text.read(places.sealed("ferment")).answers if isinstance(answers, Ask) else ()
     rows: dict[str, tuple[Row, ...]] = {}
     cuts: list[Cut] = []

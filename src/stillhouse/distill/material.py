@@ -15,6 +15,7 @@ from typing import Any, Literal
 from stillhouse.cuts import Cut, CutKind
 from stillhouse.distill.choice import Choice, Preference, best_of, reject
 from stillhouse.distill.language.lessons import Lesson
+from stillhouse.refusals import find
 from stillhouse.signals.text import TextAnswer
 from stillhouse.teachers.sequences import TokenSequence, asked, conversation, plain, said, shortened
 from stillhouse.teachers.templates import ChatTemplate, Message, RowError
@@ -31,6 +32,7 @@ class ChoicePlan:
     most: int = 1
     prefer: Preference = "first"
     cut_off: Literal["learn", "cut"] = "cut"
+    spoken_as_machine: Literal["learn", "cut"] = "cut"
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,26 @@ def choose(
         found = of_document.get(document["id"], [])
         for answer, choice in zip(found, _choices(found, plan), strict=True):
             row = _answered(document, answer, system)
-            if choice.chosen:
+            spoken = _spoken_as_machine(row) if plan.spoken_as_machine == "cut" else None
+            if choice.chosen and spoken is not None:
+                cuts.append(row.cut("head", *spoken))
+            elif choice.chosen:
                 rows.append(row)
             else:
                 cuts.append(row.cut(*_kind(answer), choice.why))
     return Taught(tuple(rows), tuple(cuts))
+
+
+def _spoken_as_machine(row: Row) -> tuple[str, str] | None:
+    """The reason to cut an answer in which the teacher refuses or speaks of itself, and what it says; what the prompt
+    says too does not count."""
+    assert row.answer is not None  # noqa: S101 - answers are looked at here
+    prompt = "\n".join(one["content"] for one in row.messages or ())
+    found = find(row.answer.answer, prompt)
+    if not found:
+        return None
+    worst = next((one for one in found if one.kind == "refusal"), found[0])
+    return ("refusal" if worst.kind == "refusal" else "speaks as a machine"), f"{worst.rule}: {worst.text}"
 
 
 def _kind(answer: TextAnswer) -> tuple[CutKind, str]:

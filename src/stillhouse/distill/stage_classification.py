@@ -1,7 +1,7 @@
 """Stage 3: builds the student and trains it on the teacher's signals. Gold labels are never read here.
 
-Reads ``1-raw`` and ``2-ferment``; writes ``student/`` (a stock transformers folder), ``training.jsonl``,
-``cuts.parquet`` (signal cuts).
+Reads ``1-raw``, ``2-ferment`` and, where the recipe has cuts, ``3-cuts``, whose heart it learns; writes ``student/`` (a
+stock transformers folder) and ``training.jsonl``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     """Run the stage into ``places.draft``."""
     signal = ClassProbs.read(places.sealed("ferment"))
     taught = set(signal.ids)
+    left = _left(recipe, places)
     split: dict[str, tuple[list[str], np.ndarray[Any, Any]]] = {}
     rows_in = 0
     for name in ("train", "validation"):
@@ -40,7 +41,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         pairs = [
             (identifier, text)
             for identifier, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
-            if identifier in taught
+            if identifier in taught and identifier not in left
         ]
         split[name] = ([text for _, text in pairs], signal.probabilities_for([pair[0] for pair in pairs]))
     base = base_folder(recipe, cache=places.cache, base=places.base)
@@ -58,7 +59,6 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     )
     (scratch_folder(places.draft) / "training.jsonl").replace(places.draft / "training.jsonl")
     save_student(model, tokenizer, places.draft / "student")
-    cuts.write(places.draft, [])
     reached("student-written")
     kept = len(split["train"][0]) + len(split["validation"][0])
     # a document that the teacher failed on has no signal: it was counted as failed in stage 2 and never came here
@@ -68,7 +68,8 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         "kept": balance.kept,
         "cut": balance.cut,
         "failed": balance.failed,
-        "without_signal": rows_in - kept,
+        "without_signal": rows_in - len(left) - kept,
+        "left_in_cuts": len(left),
         "trained_on": len(split["train"][0]),
         "gold_labels_used": 0,
         "parameters": int(model.num_parameters()),
@@ -77,6 +78,14 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         "best_validation_agreement": trained.best_agreement,
     }
     return StageResult(summary)
+
+
+def _left(recipe: Classification, places: Places) -> set[str]:
+    """Ids of the documents that the step `cuts` took out."""
+    if recipe.distill.cuts is None:
+        return set()
+    table = cuts.read(places.sealed("cuts"))
+    return set(table["id"].to_pylist())
 
 
 def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:

@@ -34,7 +34,8 @@ def fill(
     own: the task's own fields of the label, made of the stages' summaries. card: the task's parts of the card, made of
     the label. Raises :class:`StillhouseError` where a right is missing, or a duty stays unmet.
     """
-    manifests = {step: read_sealed(places.run, FOLDERS[step], verify=False) for step in ("raw", "ferment", "distill")}
+    steps = ("raw", "ferment", *(("cuts",) if recipe.scores else ()), "distill")
+    manifests = {step: read_sealed(places.run, FOLDERS[step], verify=False) for step in steps}
     stages = {step: manifest.summary for step, manifest in manifests.items() if manifest}
     rights = view_rights(recipe, cache=places.cache, base=places.base, kept=stages["raw"]["licenses"])
     do_duties(bottle, rights, name=student_name(recipe))

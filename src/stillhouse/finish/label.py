@@ -68,12 +68,23 @@ def make_label(
         "rows": {
             step: {key: stage[key] for key in ("rows_in", "kept", "cut", "failed")} for step, stage in stages.items()
         },
-        "cuts": stages["raw"]["cuts"],
+        "cuts": _all_cuts(stages),
+        "cut_points": stages["cuts"]["points"] if "cuts" in stages else {},
         "strength": summary,
         "shipped": shipped,
         "rights": rights,
         "warnings": warnings,
     }
+
+
+def _all_cuts(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """How many rows left by cut and reason, in whatever stage."""
+    found: dict[str, dict[str, int]] = {"head": {}, "tail": {}}
+    for stage in stages.values():
+        for kind, reasons in stage.get("cuts", {}).items():
+            for reason, number in reasons.items():
+                found[kind][reason] = found[kind].get(reason, 0) + number
+    return found
 
 
 def rights_of(view: RightsView, recipe: Recipe) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
         f"| {step} | {rows['rows_in']} | {rows['kept']} | {rows['cut']} | {rows['failed']} |"
         for step, rows in label["rows"].items()
     ]
-    lines += ["", *_cut_lines(label["cuts"]), "", *_rights_lines(label["rights"])]
+    lines += ["", *_cut_lines(label["cuts"], label["cut_points"]), "", *_rights_lines(label["rights"])]
     return "\n".join(lines) + "\n"
 
 
@@ -192,10 +203,10 @@ def _rights_line(row: dict[str, Any]) -> str:
     )
 
 
-def _cut_lines(cut_counts: dict[str, dict[str, int]]) -> list[str]:
+def _cut_lines(cut_counts: dict[str, dict[str, int]], points: dict[str, str]) -> list[str]:
     found = [
         f"- Cut ({kind}): {number} × {reason}"
         for kind, reasons in cut_counts.items()
         for reason, number in reasons.items()
     ]
-    return found or ["- Nothing was cut."]
+    return [*(found or ["- Nothing was cut."]), *(f"- Cut point, {name}: {why}." for name, why in points.items())]

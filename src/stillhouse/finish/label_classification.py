@@ -13,6 +13,7 @@ def own_fields(recipe: Classification, stages: dict[str, dict[str, Any]]) -> dic
     return {
         "labels": list(recipe.labels),
         "gold_labels_used_in_training": stages["distill"]["gold_labels_used"],
+        "gold_labels_used_for_cuts": stages["cuts"]["calibration_labels_used"] if "cuts" in stages else 0,
         "calibration": recipe.ferment.calibration.kind,
     }
 

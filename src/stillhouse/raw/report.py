@@ -11,9 +11,9 @@ import numpy as np
 
 from stillhouse.cuts import Balance
 from stillhouse.documents import SPLITS, Split
-from stillhouse.raw.fairness import Key, Rate, removal_rates
 from stillhouse.raw.fate import Places, Rows
 from stillhouse.raw.prepare import NO_LABEL
+from stillhouse.removal import Key, Rate, removal_rates
 
 # the user's own choice of rows, and the split's: no acts of cleaning
 LEFT_BY_WISH = "left out by `where`"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from stillhouse.errors import StillhouseError
+from stillhouse.recipe.cuts import Cuts
 from stillhouse.recipe.fields import Section, execution, result
 from stillhouse.recipe.licensed import Seed, Share
 from stillhouse.recipe.model import Distilling, Fermenting, Finishing, Recipe, Student
@@ -139,6 +140,9 @@ class Distill(Distilling):
     """Stage 3: the student."""
 
     student: Annotated[KeepLayers | FromConfig, Field(discriminator="kind", description="The student")]
+    cuts: Annotated[
+        Cuts | None, Field(default_factory=Cuts, description="Which documents are not taught; null: all are")
+    ]
     loss: Annotated[SoftLabelLoss, Field(default_factory=SoftLabelLoss, description="The loss")]
     train: Annotated[Train, Field(default_factory=Train, description="Training")]
 
@@ -226,6 +230,11 @@ class Classification(Recipe):
     def compares(self) -> bool:
         """Where the recipe has controls."""
         return self.controls is not None
+
+    @property
+    def scores(self) -> bool:
+        """Where it has cuts."""
+        return self.distill.cuts is not None
 
     @model_validator(mode="after")
     def _labels_agree(self) -> Self:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 FieldClass = Literal["result", "execution", "presentation"]
-Step = Literal["raw", "ferment", "distill", "controls", "finish"]
+Step = Literal["raw", "ferment", "scores", "cuts", "distill", "controls", "finish"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 
@@ -102,7 +102,9 @@ def values(section: BaseModel, path: str = "", step: Step | None = None) -> Iter
                 yield from values(item, f"{here}.{index}", inside)
         elif models_in(info.annotation):
             # an optional section that is absent, or an empty list of sections
-            leaf = Leaf(here, "result", inside or "raw", info.description or "", None)
+            extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+            enters: Any = extra.get("enters") or inside or "raw"
+            leaf = Leaf(here, "result", enters, info.description or "", None)
             yield here, leaf, [] if value == () else value
         else:
             yield here, _leaf(here, info, inside), section.model_dump(mode="json", include={name})[name]

@@ -176,6 +176,10 @@ class Choose(Section):
     cut_off: Annotated[
         Literal["learn", "cut"], result("Answers that reached `max_tokens`: learned without an end, or cut")
     ] = "cut"
+    spoken_as_machine: Annotated[
+        Literal["learn", "cut"],
+        result("Answers in which the teacher refuses, calls itself a machine, or names itself or its maker"),
+    ] = "cut"
     turns: Annotated[
         Literal["all", "last"], result("With given conversations: which turns of the assistant are learned")
     ] = "all"

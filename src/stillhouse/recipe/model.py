@@ -124,6 +124,11 @@ class Recipe(Section):
         """Whether models are trained for comparison, too."""
         return False
 
+    @property
+    def scores(self) -> bool:
+        """Whether documents are scored and cut in steps of their own."""
+        return False
+
     @model_validator(mode="after")
     def _covers_something(self) -> Self:
         statement = self.rights.statement

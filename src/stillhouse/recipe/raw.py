@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -30,7 +30,7 @@ class Columns(Section):
 
 
 class Source(Licensed):
-    """One set of rows."""
+    """One set of rows. ``{kind: feints, name: …, run: …}`` is short for the tail that an earlier run left aside."""
 
     name: Annotated[Name, result("Short name, used in every report")]
     data: Annotated[
@@ -57,6 +57,19 @@ class Source(Licensed):
         str | None, result("Address of its license text, where it does not lie beside it", address=True)
     ] = None
     owner: Annotated[str | None, result("Who owns it, where it is your own", min_length=1)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_feints(cls, given: Any) -> Any:
+        """Feints are documents already: their columns are known."""
+        if not isinstance(given, dict) or given.get("kind", "files") == "files":
+            return {key: value for key, value in given.items() if key != "kind"} if isinstance(given, dict) else given
+        if given["kind"] != "feints" or not isinstance(given.get("run"), str):
+            raise ValueError("`kind` is files or feints; feints take `run`, the folder of the run that left them")
+        rest = {key: value for key, value in given.items() if key not in ("kind", "run")}
+        columns = {"text": "text", "label": "label", "license": "license"} | dict(rest.pop("columns", {}))
+        return {"data": f"{given['run']}/3-cuts/feints.parquet", "columns": columns, **rest}
+
     generated_by: Annotated[
         tuple[str, ...], result("Models that wrote the texts (org/model or provider:model); their terms count too")
     ] = ()

@@ -1,0 +1,187 @@
+"""The distiller's chart: the rows of a run in order of their scores, where they are cut, and what lies at each cut.
+
+chart = Chart.read(Path("runs/quickstart"))
+for line in chart.lines(): print(line)              # 80 columns; letters and marks, readable without colors
+
+:mod:`stillhouse.chart_image` draws the same. Everything is read from the sealed step `cuts`; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from stillhouse.errors import StillhouseError
+from stillhouse.store import read_sealed
+from stillhouse.workplace import FOLDERS
+
+WIDTH = 80
+AROUND = 10  # rows shown on either side of a point
+BINS = 64
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+LETTERS = {"head": "H", "heart": "·", "tail": "T"}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A score with its point. scores: (N,) of all rows. threshold: rows above it leave; ``None``: none does.
+
+    of: the cut that rows above it go to.
+    """
+
+    name: str
+    of: str
+    scores: npt.NDArray[np.float64]
+    threshold: float | None
+    removed: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """rows: a column each, see ``rows.parquet``. told: what ``cuts.json`` says."""
+
+    run: Path
+    rows: Mapping[str, list[Any]]
+    told: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, run: Path) -> Chart:
+        """Raises :class:`StillhouseError` where the run has no sealed step `cuts`."""
+        if read_sealed(run, FOLDERS["cuts"], verify=False) is None:
+            raise StillhouseError(
+                "the step `cuts` is not sealed here",
+                where=str(run),
+                fix="give the folder of a text-classification run that has cuts, such as runs/quickstart",
+            )
+        folder = run / FOLDERS["cuts"]
+        return cls(
+            run,
+            pq.read_table(folder / "rows.parquet").to_pydict(),
+            json.loads((folder / "cuts.json").read_text("utf-8")),
+        )
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """Heads in the recipe's order, then the tail."""
+        found = [
+            Cut(one["name"], "head", self._scores(one["name"]), one["threshold"], one["removed"], one["why"])
+            for one in self.told["heads"]
+        ]
+        tail = self.told["tail"]
+        found.append(
+            Cut(
+                f"tail: {tail['score']}",
+                "tail",
+                self._scores(tail["score"]),
+                tail["threshold"],
+                tail["removed"],
+                tail["why"],
+            )
+        )
+        return found
+
+    def _scores(self, name: str) -> npt.NDArray[np.float64]:
+        return np.array(self.rows[f"score_{name}"], dtype=np.float64)
+
+    def lines(self, *, width: int = WIDTH) -> list[str]:
+        """The whole chart as text, no line longer than ``width``."""
+        return [
+            line[:width] for line in (*self._strip(width), *self._curves(width), *self._prices(), *self._around(width))
+        ]
+
+    def _strip(self, width: int) -> Iterator[str]:
+        """All rows as one line of letters."""
+        numbers = {cut: self.rows["cut"].count(cut) for cut in LETTERS}
+        total = max(1, sum(numbers.values()))
+        yield f"{self.run}: {total:,} training documents"
+        yield "   ".join(f"{LETTERS[cut]} {cut} {number:,} ({number / total:.1%})" for cut, number in numbers.items())
+        yield "".join(LETTERS[cut] * number for cut, number in _shares(numbers, width).items())
+
+    def _curves(self, width: int) -> Iterator[str]:
+        for cut in self.cuts:
+            yield ""
+            yield f"{cut.name}: {cut.removed:,} leave. {cut.why}"[:width]
+            if len(cut.scores) == 0 or np.ptp(cut.scores) == 0:
+                yield "  every row has the same score"
+                continue
+            low, high = float(cut.scores.min()), float(cut.scores.max())
+            counts, _ = np.histogram(cut.scores, bins=BINS, range=(low, high))
+            # by the logarithm, so that a few rows can be seen beside thousands
+            heights = np.ceil(np.log1p(counts) / np.log1p(counts.max()) * (len(_BLOCKS) - 1)).astype(int)
+            yield "  " + "".join(_BLOCKS[height] for height in heights)
+            marks = [" "] * BINS
+            inside = cut.threshold is not None and low <= cut.threshold < high
+            if inside:
+                place = min(BINS - 1, int((cut.threshold - low) / (high - low) * BINS))  # type: ignore[operator]
+                marks[place:] = ["^", *"→" * (BINS - 1 - place)]
+            yield "  " + "".join(marks)
+            point = f"^ {cut.threshold:.4g}, above it: {cut.of}" if inside else "nothing is cut"
+            yield f"  {low:<10.3g}{point:^{BINS - 20}}{high:>10.3g}"
+
+    def _prices(self) -> Iterator[str]:
+        """The price list."""
+        yield ""
+        yield "What it costs and buys, by a small proxy (not the student itself)"
+        yield f"  {'cuts':<22}{'rows':>7}  {'accuracy':<22}{'worst group':<27}"
+        for one in self.told["prices"]:
+            accuracy = one["accuracy"]
+            told = f"{accuracy['value']:.3f} [{accuracy['lower']:.3f}, {accuracy['upper']:.3f}]"
+            worst = "" if one["worst"] is None else f"{one['worst']['value']:.3f} {one['group']}"
+            yield f"  {one['cuts'][:21]:<22}{one['rows']:>7,}  {told:<22}{worst:<25}"
+            against = one["against_none"]
+            if against is not None:
+                group = (
+                    ""
+                    if against["group_difference"] is None
+                    else (f"; {against['group']} {100 * against['group_difference']:+.2f}")
+                )
+                yield (
+                    f"  {'':<31}{100 * against['difference']['value']:+.2f} points against none, "
+                    f"bound {100 * against['lower']:+.2f}{group}"
+                )
+        for rung in self.told["tail"]["rungs"]:
+            yield f"  pilot: keep {rung['share']:.0%}, {rung['rows']:,} rows: {rung['accuracy']:.3f}, {rung['why']}"
+        for note in self.told["notes"]:
+            yield f"  ! {note}"
+
+    def _around(self, width: int) -> Iterator[str]:
+        """The rows on either side of each point."""
+        for cut in self.cuts:
+            if cut.threshold is None or not cut.removed:
+                continue
+            order = np.argsort(-cut.scores, kind="stable")
+            leaving = [row for row in order if self._left_by(row, cut)][-AROUND:]
+            staying = [row for row in order if self.rows["cut"][row] == "heart"][:AROUND]
+            yield ""
+            yield f"Around the point of {cut.name}"
+            yield from (self._row(row, cut, width) for row in leaving)
+            yield f"  {'─' * 8} {cut.threshold:.4g} {'─' * (BINS - 18)}"
+            yield from (self._row(row, cut, width) for row in staying)
+
+    def _left_by(self, row: int, cut: Cut) -> bool:
+        if cut.of == "tail":
+            return bool(self.rows["cut"][row] == "tail")
+        return bool(self.rows["cut"][row] == "head" and self.rows["reason"][row] == cut.name)
+
+    def _row(self, row: int, cut: Cut, width: int) -> str:
+        text = " ".join(str(self.rows["text"][row]).split())
+        letter, taught = LETTERS[self.rows["cut"][row]], str(self.rows["taught"][row])[:10]
+        line = f"{letter} {cut.scores[row]:8.4f}  {taught:<10}  {text}"
+        return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _shares(numbers: Mapping[str, int], width: int) -> Mapping[str, int]:
+    """``width`` letters in proportion, one at least for what is there at all."""
+    total = max(1, sum(numbers.values()))
+    found = {cut: max(1, round(width * number / total)) if number else 0 for cut, number in numbers.items()}
+    largest = max(found, key=lambda cut: found[cut])
+    found[largest] += width - sum(found.values())
+    return found

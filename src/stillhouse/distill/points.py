@@ -1,0 +1,187 @@
+"""Where to cut: a threshold for a score, chosen from evidence, with what was known when it was chosen.
+
+point = risk(calibration_scores, harmful, epsilon=0.05)  # or hard(), at(0.8), quantile(scores, 0.1), mixture(scores)
+point.leaves(scores)                                     # (N,) True: into the cut
+
+A row leaves where its score is above the threshold; so the largest threshold that means anything leaves all in place.
+The tail's point, chosen by a pilot, is a share and not a threshold: see :mod:`stillhouse.distill.pilot`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.statistics import clopper_pearson_upper
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+STEPS = 100  # thresholds that a risk point tries, at equal steps of rank
+STARTS = 5
+ASHMAN = 2.0  # two components less apart than this are one
+_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Point:
+    """threshold: rows with a higher score leave; ``None``: no row does. why: how it was chosen, or why nothing is cut.
+
+    evidence: the numbers behind it, as JSON values.
+    """
+
+    kind: str
+    threshold: float | None
+    why: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def leaves(self, scores: Floats) -> Flags:
+        """Which rows (N,) leave; a score that is no number never makes a row leave."""
+        if self.threshold is None:
+            return np.zeros(len(scores), dtype=bool)
+        found: Flags = np.nan_to_num(scores, nan=-np.inf) > self.threshold
+        return found
+
+
+def hard() -> Point:
+    """Every row that the rule applies to leaves."""
+    return Point("hard", 0.0, "a rule: every row that it applies to leaves")
+
+
+def at(threshold: float) -> Point:
+    """A threshold that someone set."""
+    return Point("given", threshold, "set by hand")
+
+
+def quantile(scores: Floats, share: float) -> Point:
+    """The ``share`` of rows with the highest scores leaves; ties stay together, on the side that leaves fewer."""
+    most = math.floor(share * len(scores) + 1e-9)
+    if most == 0:
+        return Point("quantile", None, "the share is less than one row")
+    threshold = float(np.sort(scores)[::-1][most]) if most < len(scores) else -math.inf
+    return Point("quantile", threshold, f"the {share:.1%} with the highest scores", {"share": share})
+
+
+def risk(
+    scores: Floats,  # (M,) of the calibration rows
+    bad: Flags,  # (M,) what must stay rare
+    *,
+    epsilon: float,
+    confidence: float = 0.95,
+    of: str = "kept",
+) -> Point:
+    """A threshold whose promise holds although it was chosen from the same rows.
+
+    of ``kept``: the loosest threshold at which at most ``epsilon`` of the rows that are kept are bad. of ``lost``: the
+    strictest at which at most ``epsilon`` of the rows that are *not* bad leave. In each case for rows like the
+    calibration rows, with ``confidence`` over draws of them: in at most one draw of twenty is the promise broken.
+
+    Fixed-sequence testing (Angelopoulos et al. 2022, arXiv 2110.01052, "Learn then test", section 4): thresholds on a
+    grid that does not look at what is bad are tested one after the other by the exact bound of Clopper and Pearson; the
+    first that fails ends the sequence, and a false one is only reached through false ones. Losses only grow with the
+    threshold, so one sequence serves. Harm among the kept need not: there :data:`STARTS` sequences begin at different
+    shares, each at an equal part of the error, and the loosest threshold that held in any is taken.
+    """
+    ranked = np.concatenate([[math.inf], np.unique(scores)[::-1], [-math.inf]])
+    if of == "lost":
+        what = f"at most {epsilon:.1%} of the sound rows leave"
+        sound = ~bad
+        tries = [(int((sound & (scores > one)).sum()), int(sound.sum()), float(one)) for one in _grid(ranked)]
+        starts, level = [0], confidence
+    else:
+        what = f"at most {epsilon:.1%} of the kept rows are harmful"
+        level = 1 - (1 - confidence) / STARTS
+        # below so many rows no count at all could hold
+        least = math.ceil(math.log(1 - level) / math.log1p(-epsilon)) if epsilon < 1 else 1
+        counted = [
+            (int((bad & (scores <= one)).sum()), int((scores <= one).sum()), float(one)) for one in _grid(ranked[::-1])
+        ]
+        tries = [one for one in counted if one[1] >= least]
+        starts = sorted({len(tries) * start // STARTS for start in range(STARTS)})
+    evidence: dict[str, Any] = {"epsilon": epsilon, "confidence": confidence, "of": of, "rows": len(scores)}
+    held = [one for start in starts if (one := _last_that_holds(tries[start:], epsilon, level)) is not None]
+    if not held:
+        return Point("risk", None, f"no threshold can promise that {what}: {len(scores)} calibration rows", evidence)
+    k, n, threshold = min(held, key=lambda one: one[2]) if of == "lost" else max(held, key=lambda one: one[2])
+    evidence |= {"seen": k, "among": n, "bound": clopper_pearson_upper(k, n, level)}
+    leaving = int((scores > threshold).sum())
+    return Point("risk", threshold, f"{what} ({confidence:.0%}; {k} of {n} seen, {leaving} would leave)", evidence)
+
+
+def _grid(ranked: Floats) -> Floats:
+    """At most :data:`STEPS` of the thresholds, evenly chosen by rank, the first and the last among them."""
+    if len(ranked) <= STEPS:
+        return ranked
+    chosen: Floats = ranked[np.unique(np.linspace(0, len(ranked) - 1, STEPS).round().astype(int))]
+    return chosen
+
+
+def _last_that_holds(
+    tries: list[tuple[int, int, float]], epsilon: float, confidence: float
+) -> tuple[int, int, float] | None:
+    found = None
+    for k, n, threshold in tries:
+        if n == 0 or clopper_pearson_upper(k, n, confidence) > epsilon:
+            break
+        found = (k, n, threshold)
+    return found
+
+
+def mixture(scores: Floats) -> Point:
+    """Where the scores are of two kinds, the border between them: each row is likelier of the higher kind above it.
+
+    Two normal components on the logit of the scores, by expectation-maximization (Dempster et al. 1977). Refused where
+    Ashman's D, the distance of the means over their pooled spread, is below 2 (Ashman et al. 1994): then there is no
+    border, and every one would be taste. Scores lie in [0, 1].
+    """
+    inside = np.clip(scores, 1e-6, 1 - 1e-6)
+    x = np.log(inside / (1 - inside))
+    fitted = _two_normals(x)
+    if fitted is None:
+        return Point("mixture", None, "the scores do not vary")
+    share, means, spreads = fitted
+    distance = abs(means[1] - means[0]) * math.sqrt(2) / math.hypot(*spreads)
+    evidence = {"ashman_d": distance, "share": share, "rows": len(scores)}
+    if distance < ASHMAN:
+        return Point("mixture", None, f"the scores are not of two kinds (Ashman's D {distance:.2f}, below 2)", evidence)
+    between = np.linspace(means[0], means[1], 2001)
+    upper = np.log(share) + _log_normal(between, means[1], spreads[1])
+    lower = np.log(1 - share) + _log_normal(between, means[0], spreads[0])
+    border = float(between[int(np.argmax(upper > lower))])
+    threshold = 1 / (1 + math.exp(-border))
+    why = f"two kinds of scores (Ashman's D {distance:.2f}), the higher with {share:.1%} of the rows"
+    return Point("mixture", threshold, why, evidence)
+
+
+def _two_normals(x: Floats) -> tuple[float, tuple[float, float], tuple[float, float]] | None:
+    """Share of the upper one, means, spreads; from the halves of the data, which no seed decides."""
+    if len(np.unique(x)) < 4:
+        return None
+    middle = (x.min() + x.max()) / 2
+    weight = (x > middle).astype(np.float64)
+    floor = max(float(x.std()) * 1e-3, 1e-9)
+    share, means, spreads = 0.5, (0.0, 0.0), (1.0, 1.0)
+    for _ in range(_ROUNDS):
+        share = float(np.clip(weight.mean(), 1e-6, 1 - 1e-6))
+        parts = (1 - weight, weight)
+        means = tuple(float((part * x).sum() / max(part.sum(), 1e-12)) for part in parts)  # type: ignore[assignment]
+        spreads = tuple(  # type: ignore[assignment]
+            max(math.sqrt(float((part * (x - mean) ** 2).sum() / max(part.sum(), 1e-12))), floor)
+            for part, mean in zip(parts, means, strict=True)
+        )
+        upper = np.log(share) + _log_normal(x, means[1], spreads[1])
+        lower = np.log(1 - share) + _log_normal(x, means[0], spreads[0])
+        new = 1 / (1 + np.exp(np.clip(lower - upper, -700, 700)))
+        if float(np.abs(new - weight).max()) < 1e-9:
+            break
+        weight = new
+    return share, means, spreads
+
+
+def _log_normal(x: Floats, mean: float, spread: float) -> Floats:
+    found: Floats = -(((x - mean) / spread) ** 2) / 2 - math.log(spread)
+    return found

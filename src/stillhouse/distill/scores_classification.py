@@ -1,0 +1,153 @@
+"""The step `scores`: what there is to know of each document before anything is cut. Gold labels are not read.
+
+Reads ``1-raw`` and ``2-ferment``; writes ``scores.parquet`` and the proxy's features, ``signals/vectors.arrow``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stillhouse import documents
+from stillhouse.addresses import peek, resolve
+from stillhouse.distill.probe import Matrix, encode, fit, folds_of, latent, predictions
+from stillhouse.distill.scored import Scored
+from stillhouse.distill.scores import Floats, ease, injected, label_doubt, refused, teacher_noise
+from stillhouse.distill.stage_classification import base_folder
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.recipe.classification import Classification, KeepLayers
+from stillhouse.recipe.cuts import Head
+from stillhouse.signals import ClassProbs, Vectors
+from stillhouse.store import reached
+from stillhouse.student import load_classifier, predict_proba
+from stillhouse.workplace import Places, Progress, StageResult
+
+VERSION = 1
+LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")
+READS = ("labels", "distill.student.kind", "distill.student.base", "distill.train.max_length")
+
+
+def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
+    """Classifiers that are already here have to know the label that the recipe names."""
+    problems: list[Problem] = []
+    for place, head in enumerate(recipe.distill.cuts.heads if recipe.distill.cuts else ()):
+        if head.model is None:
+            continue
+        try:
+            files = peek(head.model, cache=cache, base=base)
+            config = next((path for path in files.files if path.name == "config.json"), None) if files else None
+            if files is not None and config is None:
+                raise StillhouseError(
+                    "there is no config.json among the files",
+                    where=f"distill.cuts.heads.{place}.model: {files.address}",
+                    fix="point the address at the folder of a text classifier",
+                )
+        except StillhouseError as error:
+            problems += error.problems
+    return problems
+
+
+def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
+    """Run the step into ``places.draft``."""
+    section = recipe.distill.cuts
+    assert section is not None  # noqa: S101 - the plan has no such step otherwise
+    signal = ClassProbs.read(places.sealed("ferment"))
+    known = set(signal.ids)
+    ids: list[str] = []
+    texts: list[str] = []
+    splits: list[str] = []
+    rows_in = 0
+    for split in ("train", "validation"):
+        table = documents.read(places.sealed("raw"), split)  # type: ignore[arg-type]
+        rows_in += len(table)
+        for identifier, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True):
+            if identifier in known:
+                ids.append(identifier)
+                texts.append(text)
+                splits.append(split)
+    taught = signal.probabilities_for(ids)
+    features = _features(recipe, places, texts, progress)
+    training = np.array([split == "train" for split in splits])
+    predicted = _predicted(features, taught, training, ids, seed=section.seed, folds=section.folds)
+    columns = {
+        "ease": ease(taught, predicted),
+        "label-doubt": label_doubt(taught, predicted),
+        "teacher-noise": teacher_noise(_each_teacher(recipe, places, signal, ids)),
+    }
+    for head in section.heads:
+        if head.score not in columns:
+            columns[head.title] = _of_text(head, texts, places)
+        else:
+            columns[head.title] = columns[head.score]
+    Scored(tuple(ids), tuple(splits), predicted, columns).write(places.draft)
+    about = {"what": "features of the proxy", "base": recipe.distill.student.base}
+    asked = tuple(signal.asked[row] for row in signal.rows_of(ids))
+    Vectors(tuple(ids), asked, features, about).write(places.draft, "float16")
+    reached("scores-written")
+    agree = float((predicted[training].argmax(1) == taught[training].argmax(1)).mean()) if training.any() else None
+    return StageResult(
+        {
+            "rows_in": len(ids),
+            "kept": len(ids),
+            "cut": 0,
+            "failed": 0,
+            "without_signal": rows_in - len(ids),
+            "proxy_agreement": agree,
+            "scores": sorted(columns),
+        }
+    )
+
+
+def _features(recipe: Classification, places: Places, texts: list[str], progress: Progress) -> Matrix:
+    """Of a student that starts from weights: what their first layers compute; of another one: words."""
+    if not isinstance(recipe.distill.student, KeepLayers):
+        return latent(texts)
+    return encode(
+        base_folder(recipe, cache=places.cache, base=places.base),
+        texts,
+        max_length=recipe.distill.train.max_length,
+        progress=lambda done, total: progress("scoring", done, total),
+    )
+
+
+def _predicted(
+    features: Matrix, taught: Floats, training: np.ndarray[Any, Any], ids: list[str], *, seed: int, folds: int
+) -> Floats:
+    """Of training rows by probes of the other folds, of validation rows by a probe of all training rows."""
+    found = np.full(taught.shape, 1 / taught.shape[1])
+    mine = [identifier for identifier, one in zip(ids, training, strict=True) if one]
+    if mine:
+        found[training] = predictions(features[training], taught[training], folds_of(mine, seed=seed, folds=folds))
+        if not training.all():
+            found[~training] = fit(features[training], taught[training])(features[~training])
+    return found
+
+
+def _each_teacher(recipe: Classification, places: Places, signal: ClassProbs, ids: list[str]) -> np.ndarray[Any, Any]:
+    """(S, N, K): each teacher's own probabilities, or the one signal."""
+    names = [teacher.name for teacher in recipe.ferment.teachers]
+    if len(names) < 2:
+        return signal.probabilities_for(ids)[None]
+    own = [ClassProbs.read(places.sealed("ferment"), name) for name in names]
+    return np.stack([one.probabilities_for(ids) for one in own])
+
+
+def _of_text(head: Head, texts: list[str], places: Places) -> Floats:
+    if head.score == "refusal":
+        return refused(texts)
+    if head.score == "injection":
+        return injected(texts)
+    assert head.model is not None  # noqa: S101 - the recipe asks for one
+    files = resolve(head.model, cache=places.cache, base=places.base)
+    folder = next(path for path in files.files if path.name == "config.json").parent
+    model, tokenizer = load_classifier(folder)
+    names = {str(name): int(number) for number, name in model.config.id2label.items()}
+    if head.label not in names:
+        raise StillhouseError(
+            f"the classifier has no label {head.label!r}, it has {', '.join(names)}",
+            where=f"distill.cuts.heads: {head.title}",
+            fix="name one of them as `label`",
+        )
+    return np.asarray(predict_proba(model, tokenizer, texts)[:, names[head.label]], dtype=np.float64)

@@ -1,0 +1,107 @@
+"""Moving a cut of a run: what was scored stays, the point is another, and what follows has to run again.
+
+moved = move(Path("runs/quickstart"), ["tail=0.35", "label-doubt=none"])
+moved.steps                         # of the run as it now stands: which are cached, and which would run
+moved.settings                      # what to write into the recipe, to keep it
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import StillhouseError
+from stillhouse.execute import run as execute
+from stillhouse.plan import Plan, PlannedStep, make_plan
+from stillhouse.recipe import load_recipe
+from stillhouse.recipe.classification import Classification, as_classification
+from stillhouse.recipe.load import parse_recipe
+from stillhouse.workplace import Progress, silent
+
+
+@dataclass(frozen=True)
+class Moved:
+    """recipe: as it stands now. settings: ``--set`` options that do the same to the recipe's own file."""
+
+    recipe: Classification
+    base: Path
+    steps: tuple[PlannedStep, ...]
+    settings: tuple[str, ...]
+    seconds: float
+
+
+def recipe_of(run: Path) -> tuple[Classification, Path]:
+    """The recipe of a run, as it was given, and the folder that its relative addresses start from."""
+    given, base = run / "recipe.yaml", run / "recipe.base"
+    if not given.is_file() or not base.is_file():
+        raise StillhouseError("there is no run here", where=str(run), fix="give a run folder, such as runs/quickstart")
+    recipe = as_classification(load_recipe(given), "moving a cut")
+    if recipe.distill.cuts is None:
+        raise StillhouseError("this run has no cuts", where=str(run), fix="set `distill.cuts` in its recipe")
+    return recipe, Path(base.read_text("utf-8"))
+
+
+def move(run: Path, moves: Sequence[str], *, progress: Progress = silent) -> Moved:
+    """Cut again at other points, which takes seconds: scores are kept. Raises :class:`StillhouseError` for a cut that
+    the run has not, or a value that is none.
+
+    moves: ``tail=0.35`` (share that leaves), ``tail=pilot``, ``label-doubt=0.6`` (threshold), ``label-doubt=none``.
+    """
+    recipe, base = recipe_of(run)
+    changed = recipe.model_dump(mode="json", exclude_unset=True)
+    assert recipe.distill.cuts is not None  # noqa: S101 - recipe_of looked
+    section = recipe.distill.cuts.model_dump(mode="json")
+    for one in moves:
+        name, _, value = one.partition("=")
+        if name == "tail":
+            section["tail"]["point"] = _tail(value, one)
+        else:
+            _head(section, name, one)["point"] = _point(value, one)
+    changed.setdefault("distill", {})["cuts"] = section
+    moved = as_classification(parse_recipe(changed), "moving a cut")
+    started = time.perf_counter()
+    execute(moved, base=base, progress=progress, until="cuts")
+    seconds = time.perf_counter() - started
+    plan: Plan = make_plan(moved, base=base)
+    names = {one.partition("=")[0] for one in moves}
+    settings = []
+    if "tail" in names:
+        settings.append(f"distill.cuts.tail.point={json.dumps(section['tail']['point'])}")
+    if names - {"tail"}:
+        settings.append(f"distill.cuts.heads={json.dumps(section['heads'])}")
+    return Moved(moved, base, plan.steps, tuple(settings), seconds)
+
+
+def _tail(value: str, where: str) -> dict[str, Any]:
+    if value in ("none", "pilot"):
+        return {"kind": value}
+    share = _number(value, where, "a share between 0 and 1, none or pilot")
+    if not 0 <= share < 1:
+        raise StillhouseError(f"{share:g} is no share", where=f"--move {where}", fix="give one from 0 to below 1")
+    return {"kind": "quantile", "share": share} if share else {"kind": "none"}
+
+
+def _head(section: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    for head in section["heads"]:
+        if (head["name"] or head["score"]) == name:
+            found: dict[str, Any] = head
+            return found
+    known = ", ".join(["tail", *(head["name"] or head["score"] for head in section["heads"])])
+    raise StillhouseError(f"there is no cut {name!r}", where=f"--move {where}", fix=f"use one of {known}")
+
+
+def _point(value: str, where: str) -> dict[str, Any]:
+    if value in ("none", "hard", "mixture"):
+        return {"kind": value}
+    return {"kind": "given", "at": _number(value, where, "a threshold, none, hard or mixture")}
+
+
+def _number(value: str, where: str, wanted: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise StillhouseError(f"{value!r} is no number", where=f"--move {where}", fix=f"give {wanted}") from error

@@ -1,0 +1,192 @@
+"""Head, heart and tail: every row is one of them, and a cut that does not pay stays off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stillhouse.distill.cutting import Decision, HeadCut, TailCut, decide
+from stillhouse.distill.pilot import pilot
+from stillhouse.distill.points import Point, at, hard
+from stillhouse.distill.prices import Proving, price_list
+from stillhouse.distill.probe import out_of_fold
+from stillhouse.distill.quotas import strata_of
+from stillhouse.distill.scores import ease, label_doubt
+from stillhouse.errors import StillhouseError
+
+N = 2000
+
+
+class World:
+    """Rows of two classes in a plane of their own, one group of which is rarer; some labels are turned."""
+
+    def __init__(self, *, turned: float = 0.0, seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        self.features = random.normal(size=(N, 8)).astype(np.float32)
+        self.group: list[str | None] = ["rare" if one else "usual" for one in random.random(N) < 0.3]
+        logit = 2.5 * self.features[:, 0] + self.features[:, 1] * np.array([one == "rare" for one in self.group])
+        right = 1 / (1 + np.exp(-logit))
+        self.turned = random.random(N) < turned
+        p = np.where(self.turned, 1 - right, right)
+        self.taught = np.stack([1 - p, p], 1)
+        self.ids = [f"{row:032x}" for row in range(N)]
+        self.folds = np.arange(N) % 5
+        self.classes = ["no" if one < 0.5 else "yes" for one in p]
+        groups = {
+            "label no": np.array([one == "no" for one in self.classes]),
+            "group rare": np.array([one == "rare" for one in self.group]),
+        }
+        self.proving = Proving(self.features, self.taught, self.folds, groups, np.ones(N, dtype=bool))
+        self.predicted = out_of_fold(self.features, self.taught, self.folds)
+
+    def one_sided(self) -> np.ndarray:
+        """High for rows that are barely of the label yes: whoever is not taught them draws the border elsewhere."""
+        p = self.taught[:, 1]
+        return np.where(p > 0.5, 1.5 - p, 0.5 - np.abs(p - 0.5) / 2)
+
+    def decide(self, *heads: HeadCut, tail: TailCut | None = None, quotas: bool = True, **more: Any) -> Decision:
+        sources = ["s"] * N
+        groups = {"group": self.group}
+        return decide(
+            self.proving,
+            ids=self.ids,
+            classes=self.classes,
+            sources=sources,
+            groups=groups,
+            strata=strata_of(self.classes, sources, groups) if quotas else None,
+            heads=heads,
+            tail=tail or TailCut(np.zeros(N), 0.0),
+            **{"margin": 0.005, "group_margin": 0.02, **more},
+        )
+
+
+def rule(*rows: int) -> np.ndarray:
+    scores = np.zeros(N)
+    scores[list(rows)] = 1
+    return scores
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 0.8])
+@pytest.mark.parametrize("quotas", [True, False])
+def test_every_row_is_head_heart_or_tail_and_the_tail_has_its_share_of_what_the_heads_left(
+    share: float, quotas: bool
+) -> None:
+    world = World(turned=0.1)
+    doubt = label_doubt(world.taught, world.predicted)
+    found = world.decide(
+        HeadCut("rule", rule(1, 2, 3), hard(), proven=False),
+        HeadCut("doubt", doubt, at(0.5), proven=False),
+        tail=TailCut(ease(world.taught, world.predicted), share),
+        quotas=quotas,
+    )
+    kinds = [one.cut if one else "heart" for one in found.fate]
+    heads = kinds.count("head")
+    assert heads == len({1, 2, 3} | set(np.nonzero(doubt > 0.5)[0]))
+    assert kinds.count("tail") == round(share * (N - heads))
+    assert heads + kinds.count("tail") + found.heart.sum() == N
+
+
+def test_a_row_leaves_by_the_first_head_that_takes_it_and_only_once() -> None:
+    found = World().decide(
+        HeadCut("one", rule(5, 6), hard(), proven=False), HeadCut("two", rule(6, 7), hard(), proven=False)
+    )
+    assert {row: one.reason for row, one in enumerate(found.fate) if one} == {5: "one", 6: "one", 7: "two"}
+
+
+def test_a_cut_that_costs_the_proxy_is_left_off_and_says_so_and_one_by_hand_is_not() -> None:
+    world = World()
+    needed = world.one_sided()
+    harmful = HeadCut("harmful", needed, Point("risk", 0.55, "chosen"), proven=True)
+    found = world.decide(harmful)
+    assert found.heart.all() and "does not pay" in found.heads["harmful"].why
+    by_hand = world.decide(HeadCut("harmful", needed, at(0.55), proven=False))
+    assert not by_hand.heart.all()
+
+
+def test_taking_turned_labels_out_pays_and_is_done() -> None:
+    world = World(turned=0.2, seed=5)
+    doubt = label_doubt(world.taught, world.predicted)
+    found = world.decide(HeadCut("doubt", doubt, Point("risk", float(np.quantile(doubt, 0.85)), "chosen"), proven=True))
+    gone = ~found.heart
+    assert gone.sum() > 50 and world.turned[gone].mean() > 0.7
+    none, everything = found.prices[0], found.prices[1]
+    assert none.cuts == "none" and everything.cuts == "all" and everything.rows == N - gone.sum()
+
+
+def test_a_rule_that_takes_most_of_a_class_is_refused() -> None:
+    world = World()
+    scores = np.array([1.0 if one == "yes" and row % 4 else 0.0 for row, one in enumerate(world.classes)])
+    with pytest.raises(StillhouseError, match="labelled 'yes'"):
+        world.decide(HeadCut("rule", scores, hard(), proven=False))
+
+
+def test_the_price_list_has_none_all_and_all_but_each() -> None:
+    world = World()
+    cuts = {"a": rule(*range(50)) > 0, "b": rule(*range(50, 90)) > 0, "c": np.zeros(N, dtype=bool)}
+    found = price_list(world.proving, cuts)
+    assert [(one.cuts, one.rows) for one in found] == [
+        ("none", N),
+        ("all", N - 90),
+        ("all but a", N - 40),
+        ("all but b", N - 50),
+    ]
+    assert found[0].against_none is None
+    for one in found[1:]:
+        assert one.against_none is not None
+        gap = one.accuracy.value - found[0].accuracy.value
+        assert one.against_none.difference.value == pytest.approx(gap)
+
+
+def test_rows_that_are_not_judged_are_not_counted() -> None:
+    world = World()
+    judged = np.arange(N) >= 100
+    proving = Proving(world.features, world.taught, world.folds, {}, judged)
+    right = proving.right(np.ones(N, dtype=bool))
+    assert proving.price("none", judged, right, None).accuracy.n == N - 100
+
+
+def test_a_pilot_lets_go_of_what_teaches_nothing_and_keeps_what_does() -> None:
+    world = World()
+    order = np.random.default_rng(1).permutation(N)
+
+    def copies(share: float) -> np.ndarray:
+        """Any rows: in eight dimensions a few hundred teach as much as all."""
+        found = np.zeros(N, dtype=bool)
+        found[order[: round(share * N)]] = True
+        return found
+
+    def one_class(share: float) -> np.ndarray:
+        """Of one label the doubtful rows first: without them the border moves."""
+        found = np.zeros(N, dtype=bool)
+        found[np.argsort(-world.one_sided())[: round(share * N)]] = True
+        return found
+
+    shares = (0.8, 0.6, 0.4, 0.2)
+    fine = pilot(world.proving, copies, shares=shares, margin=0.02, group_margin=0.06)
+    assert fine.share < 1 and fine.rungs[0].share == 1
+    bad = pilot(world.proving, one_class, shares=shares, margin=0.005, group_margin=0.02)
+    assert bad.share == 1 and any(rung.why == "clearly worse" for rung in bad.rungs)
+    # what was clearly worse early is not trained to the end
+    assert bad.rows_trained < fine.rows_trained or len(bad.rungs) == len(fine.rungs)
+    assert min(rung.folds for rung in bad.rungs) < 5
+
+
+def test_a_pilot_of_few_rows_says_that_it_cannot_tell() -> None:
+    world = World()
+    keep = np.arange(N) < 300
+    found = pilot(world.proving, lambda share: keep & False, shares=(0.5,), margin=0.1, group_margin=0.1, keep=keep)
+    assert found.share == 1 and "too few" in found.why and found.rows_trained == 0
+
+
+def test_with_quotas_a_group_whose_rows_score_high_loses_no_more_than_its_share() -> None:
+    world = World()
+    mine = np.array([one == "rare" for one in world.group])
+    scores = np.random.default_rng(2).random(N) + 0.6 * mine
+    naive = ~world.decide(tail=TailCut(scores, 0.3), quotas=False).heart
+    fair = ~world.decide(tail=TailCut(scores, 0.3)).heart
+    assert naive[mine].mean() > 1.5 * naive[~mine].mean()
+    assert fair[mine].mean() <= 1.25 * fair[~mine].mean()
+    noted = world.decide(tail=TailCut(scores, 0.3), quotas=False).notes
+    assert any("rare lost" in note for note in noted)

@@ -1,0 +1,92 @@
+"""The proxy: it says nothing about a row that it has learned, and its predictions are what the rows decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stillhouse.distill.probe import encode, fit, folds_of, held_out, latent, out_of_fold, predictions
+from tiny_world import World
+
+N, H = 300, 12
+
+
+def material(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(N, H)).astype(np.float32)
+    positive = 1 / (1 + np.exp(-3 * features[:, 0]))
+    return features, np.stack([1 - positive, positive], 1), np.arange(N) % 5
+
+
+def test_what_a_row_is_taught_does_not_reach_what_is_predicted_of_it() -> None:
+    features, taught, folds = material()
+    before = out_of_fold(features, taught, folds)
+    turned = taught.copy()
+    turned[folds == 2] = turned[folds == 2][:, ::-1]
+    after = out_of_fold(features, turned, folds)
+    assert np.array_equal(before[folds == 2], after[folds == 2])
+    assert not np.allclose(before[folds != 2], after[folds != 2])
+
+
+def test_a_row_that_is_not_kept_teaches_nothing() -> None:
+    features, taught, folds = material()
+    keep = np.arange(N) % 3 != 0
+    turned = np.where(keep[:, None], taught, taught[:, ::-1])
+    one, other = (out_of_fold(features, values, folds, keep=keep) for values in (taught, turned))
+    assert np.array_equal(one, other)
+
+
+def test_soft_labels_are_learned_as_such() -> None:
+    features, taught, _ = material()
+    probe = fit(features, np.tile([0.3, 0.7], (N, 1)))
+    assert np.allclose(probe(features), [0.3, 0.7], atol=1e-3)
+    found = fit(features, taught)(features)
+    assert np.allclose(found.sum(1), 1) and (found.argmax(1) == taught.argmax(1)).mean() > 0.9
+
+
+def test_a_label_that_nobody_is_taught_is_never_predicted() -> None:
+    features, taught, _ = material()
+    wide = np.concatenate([taught, np.zeros((N, 1))], 1)
+    assert (fit(features, wide)(features)[:, 2] == 0).all()
+    only = np.tile([0.0, 1.0, 0.0], (N, 1))
+    assert (fit(features, only)(features) == [0, 1, 0]).all()
+
+
+def test_without_a_row_to_learn_from_all_labels_are_as_likely() -> None:
+    features, taught, folds = material()
+    assert np.allclose(held_out(features, taught, folds == 0, keep=folds == 0), 0.5)
+
+
+def test_turned_labels_are_found_nearly_as_well_as_by_a_proxy_that_learned_the_right_ones() -> None:
+    from stillhouse.distill.scores import label_doubt
+
+    features, taught, folds = material(3)
+    turned = np.random.default_rng(4).random(N) < 0.15
+    wrong = np.where(turned[:, None], taught[:, ::-1], taught)
+
+    def found(predicted: np.ndarray) -> float:
+        doubt = label_doubt(wrong, predicted)
+        return float((doubt[turned] > np.quantile(doubt[~turned], 0.95)).mean())
+
+    assert found(predictions(features, wrong, folds)) >= 0.9 * found(predictions(features, taught, folds)) > 0.3
+
+
+def test_a_fold_depends_on_the_row_alone() -> None:
+    ids = [f"{row:032x}" for row in range(500)]
+    whole = folds_of(ids, seed=0)
+    assert np.array_equal(folds_of(ids[::-1], seed=0), whole[::-1])
+    assert not np.array_equal(folds_of(ids, seed=1), whole)
+    assert np.bincount(whole, minlength=5).min() > 70
+
+
+def test_features_of_a_text_do_not_depend_on_its_batch(world: World) -> None:
+    texts = ["great fine warm", "dull", "grim day of rain and more rain"] * 30
+    whole = encode(world.encoder, texts, max_length=32)
+    alone = encode(world.encoder, texts[2:3], max_length=32)
+    assert np.allclose(whole[2], alone[0], atol=1e-5) and np.allclose(whole[:3], whole[3:6], atol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [["one two", "three two", "one four"], ["same", "same"], ["a b c"] * 3 + ["d e f"]])
+def test_latent_features_exist_for_few_texts_too(texts: list[str]) -> None:
+    found = latent(texts)
+    assert len(found) == len(texts) and np.isfinite(found).all()

@@ -1,0 +1,68 @@
+"""Quotas: the number that leaves is the number that was asked for, and no stratum pays for the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillhouse.distill.quotas import LIMIT, follows, quotas, select, strata_of
+
+ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=200)
+
+
+@given(ROWS, st.floats(0.05, 0.9))
+def test_the_share_is_kept_and_no_stratum_loses_more_than_the_limit(rows: list[tuple[str, bool]], share: float) -> None:
+    strata, right = [row[0] for row in rows], np.array([row[1] for row in rows])
+    plan = quotas(strata, right, share=share)
+    assert np.average([plan[one] for one in strata]) == pytest.approx(share, abs=1e-6)
+    assert max(plan.values()) <= LIMIT * min(plan.values()) + 1e-9
+
+
+@given(ROWS, st.floats(0.05, 0.9), st.integers(0, 1000))
+def test_so_many_rows_leave_as_were_asked_for_whatever_their_order(
+    rows: list[tuple[str, bool]], share: float, seed: int
+) -> None:
+    strata, right = [row[0] for row in rows], np.array([row[1] for row in rows])
+    random = np.random.default_rng(seed)
+    scores, ids = random.random(len(rows)), [f"{row:03}" for row in range(len(rows))]
+    plan = quotas(strata, right, share=share)
+    no = np.zeros(len(rows), dtype=bool)
+    leaving = select(scores, strata, plan, ids=ids, at_random=no)
+    assert leaving.sum() == round(sum(plan[one] for one in strata))
+    order = random.permutation(len(rows))
+    again = select(scores[order], [strata[row] for row in order], plan, ids=[ids[row] for row in order], at_random=no)
+    assert (leaving[order] == again).all()
+    for name in set(strata):
+        mine = np.array([one == name for one in strata])
+        assert scores[mine & leaving].min(initial=2) >= scores[mine & ~leaving].max(initial=-1)
+
+
+def test_whom_the_student_serves_badly_keeps_more() -> None:
+    strata = ["well"] * 500 + ["badly"] * 500
+    right = np.array([row % 10 != 0 for row in range(500)] + [row % 10 < 6 for row in range(500)])
+    plan = quotas(strata, right, share=0.3)
+    assert plan["badly"] < 0.3 < plan["well"]
+
+
+def test_where_a_score_follows_a_group_chance_decides_and_not_the_score() -> None:
+    random = np.random.default_rng(0)
+    group: list[str | None] = ["dialect" if one else "standard" for one in random.random(1000) < 0.2]
+    mine = np.array([one == "dialect" for one in group])
+    scores = random.random(1000) + 0.5 * mine
+    found, words = follows(scores, ["all"] * 1000, {"variety": group})
+    assert found.all() and "dialect" in words[0] and "above" in words[0]
+    assert not follows(random.random(1000), ["all"] * 1000, {"variety": group})[0].any()
+    ids = [f"{row:04}" for row in range(1000)]
+    plan = quotas(["all"] * 1000, np.ones(1000, dtype=bool), share=0.3)
+    by_chance = select(scores, ["all"] * 1000, plan, ids=ids, at_random=found)
+    assert (by_chance == select(-scores, ["all"] * 1000, plan, ids=ids, at_random=found)).all()
+    assert by_chance[mine].mean() == pytest.approx(0.3, abs=0.09)
+
+
+def test_groups_too_fine_to_be_strata_are_left_out_the_finest_first() -> None:
+    fine: list[str | None] = [str(row) for row in range(100)]
+    coarse: list[str | None] = ["x" if row % 2 else None for row in range(100)]
+    strata = strata_of(["good"] * 100, ["s"] * 100, {"fine": fine, "coarse": coarse})
+    assert set(strata) == {"good · s · x", "good · s · none"}
