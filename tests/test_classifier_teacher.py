@@ -9,6 +9,8 @@ import pytest
 
 from stillhouse.addresses import resolve
 from stillhouse.device import place
+from stillhouse.distill.scored import Scored
+from stillhouse.distill.scores import teacher_noise
 from stillhouse.distill.students import keep_layers
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run
@@ -103,6 +105,9 @@ def test_several_teachers_are_heard_and_averaged(taught: Finished, world: World,
     mean = np.mean([one.probabilities_for(ids) for one in alone], axis=0)
     assert both.probs == pytest.approx(mean) and both.probs.sum(axis=1) == pytest.approx(1.0)
     assert set(both.teachers) == {"llama+classifier"} and set(alone[0].teachers) == {"llama"}
+    scored = Scored.read(finished.folder / "3-scores")
+    own = np.stack([one.probabilities_for(scored.ids) for one in alone])
+    assert scored.columns["teacher-noise"] == pytest.approx(teacher_noise(own))
     label = finished.label
     assert [one["name"] for one in label["teachers"]] == ["llama", "classifier"]
     assert {("teacher", "llama"), ("teacher", "classifier")} <= {

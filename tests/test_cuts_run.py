@@ -24,6 +24,7 @@ from stillhouse.plan import make_plan
 from stillhouse.recipe import parse_recipe
 from stillhouse.recut import move
 from stillhouse.signals import TextAnswer
+from stillhouse.student import load_classifier, predict_proba
 from tiny_world import World
 
 REFUSALS = 6
@@ -196,6 +197,38 @@ def test_the_tail_can_be_drawn_from_by_a_later_run(world: World, finished: Finis
         one for split in documents.SPLITS for one in documents.read(done.folder / "1-raw", split)["text"].to_pylist()
     ]
     assert set(drawn) <= tail and len(drawn) + stage_summaries(done.folder)["1-raw"]["cut"] == len(tail)
+
+
+def test_any_classifier_gives_a_score_and_a_group_says_what_is_harmful(
+    world: World, finished: Finished, tmp_path: Path
+) -> None:
+    classifier = finished.folder / "3-distill" / "student"
+    gloom = {"score": "classifier", "name": "gloom", "model": str(classifier), "label": "bad"}
+    given = mapping(world, tmp_path)
+    given["distill"]["student"]["license"] = "MIT"
+    given["distill"]["cuts"] |= {
+        "heads": [
+            {**gloom, "point": {"kind": "quantile", "share": 0.2}},
+            {
+                **gloom,
+                "name": "long",
+                "harm": {"group": "tone", "value": "long"},
+                "point": {"kind": "risk", "epsilon": 0.95},
+            },
+        ],
+        "tail": {"point": {"kind": "none"}},
+        "quotas": False,
+    }
+    done = run(parse_recipe(given), base=world.folder, until="cuts")
+    rows, told = rows_of(done), stage_summaries(done.folder)["3-cuts"]
+    model, tokenizer = load_classifier(classifier)
+    bad = predict_proba(model, tokenizer, rows["text"])[:, 0]
+    assert rows["score_gloom"] == pytest.approx(bad.tolist(), abs=1e-5)
+    assert told["cuts"]["head"]["gloom"] == int(0.2 * len(rows["id"]))
+    assert "at most 95.0% of the kept rows are harmful" in told["points"]["long"]
+    given["distill"]["cuts"]["heads"] = [{**gloom, "label": "awful", "point": {"kind": "given", "at": 0.5}}]
+    with pytest.raises(StillhouseError, match="no label 'awful'"):
+        run(parse_recipe(given), base=world.folder, until="cuts")
 
 
 def test_without_cuts_there_are_no_such_steps_and_every_row_is_taught(world: World, tmp_path: Path) -> None:

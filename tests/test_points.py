@@ -76,6 +76,14 @@ def test_of_more_calibration_rows_a_risk_point_can_promise_more() -> None:
     assert np.mean([kept(60) for _ in range(20)]) < np.mean([kept(2000) for _ in range(20)])
 
 
+def test_where_all_may_stay_nothing_leaves_and_every_point_is_a_number_that_can_be_written() -> None:
+    scores = np.linspace(0, 1, 200)
+    point = points.risk(scores, np.zeros(200, dtype=bool), epsilon=0.05)
+    assert point.threshold is None and "no row has to leave" in point.why
+    everything = points.risk(scores, np.ones(200, dtype=bool) & (scores > 0), epsilon=0.97, of="lost")
+    assert everything.threshold is None or math.isfinite(everything.threshold)
+
+
 def test_what_cannot_be_promised_cuts_nothing_and_says_why() -> None:
     scores = np.linspace(0, 1, 30)
     point = points.risk(scores, np.ones(30, dtype=bool), epsilon=0.05)

@@ -178,7 +178,7 @@ def test_the_ledger_tells_what_ran(finished: Finished) -> None:
     events = [entry["event"] for entry in Ledger(finished.folder / "ledger.jsonl", "x").entries()]
     assert events[0] == "run-started"
     assert events[-1] == "run-finished"
-    assert events.count("step-sealed") == 5
+    assert events.count("step-sealed") == 7
 
 
 def test_raising_the_number_of_rows_asks_only_for_the_new_ones(world: World, workdir: Path) -> None:

@@ -9,6 +9,7 @@ for line in chart.lines(): print(line)              # 80 columns; letters and ma
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,14 +102,14 @@ class Chart:
         """All rows as one line of letters."""
         numbers = {cut: self.rows["cut"].count(cut) for cut in LETTERS}
         total = max(1, sum(numbers.values()))
-        yield f"{self.run}: {total:,} training documents"
+        yield f"{self.run.name}: {total:,} training documents"
         yield "   ".join(f"{LETTERS[cut]} {cut} {number:,} ({number / total:.1%})" for cut, number in numbers.items())
         yield "".join(LETTERS[cut] * number for cut, number in _shares(numbers, width).items())
 
     def _curves(self, width: int) -> Iterator[str]:
         for cut in self.cuts:
             yield ""
-            yield f"{cut.name}: {cut.removed:,} leave. {cut.why}"[:width]
+            yield from textwrap.wrap(f"{cut.name}: {cut.removed:,} leave. {cut.why}", width, subsequent_indent="  ")
             if len(cut.scores) == 0 or np.ptp(cut.scores) == 0:
                 yield "  every row has the same score"
                 continue
@@ -138,19 +139,14 @@ class Chart:
             yield f"  {one['cuts'][:21]:<22}{one['rows']:>7,}  {told:<22}{worst:<25}"
             against = one["against_none"]
             if against is not None:
-                group = (
-                    ""
-                    if against["group_difference"] is None
-                    else (f"; {against['group']} {100 * against['group_difference']:+.2f}")
-                )
-                yield (
-                    f"  {'':<31}{100 * against['difference']['value']:+.2f} points against none, "
-                    f"bound {100 * against['lower']:+.2f}{group}"
-                )
+                gap, bound = 100 * against["difference"]["value"], 100 * against["lower"]
+                yield f"{'':<33}{gap:+.2f} points against none, bound {bound:+.2f}"
+                if against["group_difference"] is not None:
+                    yield f"{'':<33}{100 * against['group_difference']:+.2f} in {against['group']}"
         for rung in self.told["tail"]["rungs"]:
             yield f"  pilot: keep {rung['share']:.0%}, {rung['rows']:,} rows: {rung['accuracy']:.3f}, {rung['why']}"
         for note in self.told["notes"]:
-            yield f"  ! {note}"
+            yield from textwrap.wrap(f"! {note}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
 
     def _around(self, width: int) -> Iterator[str]:
         """The rows on either side of each point."""
@@ -162,6 +158,8 @@ class Chart:
             staying = [row for row in order if self.rows["cut"][row] == "heart"][:AROUND]
             yield ""
             yield f"Around the point of {cut.name}"
+            if cut.of == "tail" and self.told["quotas"]:
+                yield "  (by quotas each label, source and group has a point of its own; this is the lowest)"
             yield from (self._row(row, cut, width) for row in leaving)
             yield f"  {'─' * 8} {cut.threshold:.4g} {'─' * (BINS - 18)}"
             yield from (self._row(row, cut, width) for row in staying)

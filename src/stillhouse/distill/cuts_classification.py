@@ -184,7 +184,7 @@ def _risk(head: Head, point: Risk, calibration: _Calibration, where: str) -> poi
         found = points.risk(scores, bad, epsilon=point.epsilon, confidence=point.confidence, of=point.of)
     else:
         found = points.Point("risk", None, "no calibration rows, so nothing can be promised and nothing leaves")
-    if found.threshold is None and point.unmet == "stop":
+    if "bound" not in found.evidence and point.unmet == "stop":
         raise StillhouseError(
             f"`{head.title}`: {found.why}",
             where=where,
@@ -284,6 +284,7 @@ def _told(decision: Decision, section: Cuts) -> dict[str, Any]:
             "rungs": [rung.as_json() for rung in pilot.rungs] if pilot else [],
             "rows_trained": pilot.rows_trained if pilot else 0,
         },
+        "quotas": section.quotas,
         "prices": [price.as_json() for price in decision.prices],
         "strata": [asdict(rate) for rate in decision.rates],
         "notes": list(decision.notes),

@@ -109,6 +109,8 @@ def decide(
         leaving = point.leaves(cut.scores) & heart
         if point.kind == "quantile" and strata is not None:
             leaving = _by_quota(proving, cut.scores, point.evidence.get("share", 0.0), ids, strata, heart)
+            if leaving.any():  # each stratum has a point of its own; told is the lowest
+                point = replace(point, threshold=float(cut.scores[leaving].min()), why=f"{point.why}, by quotas")
         if point.kind == "hard":
             _refuse_a_whole_class(cut.name, leaving, classes)
         elif cut.proven and leaving.any():
@@ -121,7 +123,7 @@ def decide(
             masks[cut.name] = leaving
             heart = heart & ~leaving
             for row in np.nonzero(leaving)[0]:
-                fate[row] = Fate("head", cut.name, float(cut.scores[row]), float(point.threshold or 0.0))
+                fate[row] = Fate("head", cut.name, float(cut.scores[row]), point.threshold or 0.0)
     tail_point, leaving, found_pilot = _tail(
         proving, ids, classes, sources, groups, strata, tail, heart, margin, group_margin, notes
     )

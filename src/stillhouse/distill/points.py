@@ -108,8 +108,13 @@ def risk(
         return Point("risk", None, f"no threshold can promise that {what}: {len(scores)} calibration rows", evidence)
     k, n, threshold = min(held, key=lambda one: one[2]) if of == "lost" else max(held, key=lambda one: one[2])
     evidence |= {"seen": k, "among": n, "bound": clopper_pearson_upper(k, n, level)}
+    seen = f"{confidence:.0%}; {k} of {n} seen"
+    if math.isinf(threshold) and threshold > 0:
+        why = f"{what} ({seen}), and no row has to leave" if of == "kept" else f"no row may leave, so that {what}"
+        return Point("risk", None, why, evidence)
+    threshold = max(threshold, float(np.nextafter(scores.min(), -math.inf)))  # below it: every row leaves
     leaving = int((scores > threshold).sum())
-    return Point("risk", threshold, f"{what} ({confidence:.0%}; {k} of {n} seen, {leaving} would leave)", evidence)
+    return Point("risk", threshold, f"{what} ({seen}, {leaving} would leave)", evidence)
 
 
 def _grid(ranked: Floats) -> Floats:

@@ -126,12 +126,18 @@ def _predicted(
 
 
 def _each_teacher(recipe: Classification, places: Places, signal: ClassProbs, ids: list[str]) -> np.ndarray[Any, Any]:
-    """(S, N, K): each teacher's own probabilities, or the one signal."""
+    """(S, N, K): each teacher's own probabilities; those of the signal where a teacher gave none."""
     names = [teacher.name for teacher in recipe.ferment.teachers]
-    if len(names) < 2:
-        return signal.probabilities_for(ids)[None]
-    own = [ClassProbs.read(places.sealed("ferment"), name) for name in names]
-    return np.stack([one.probabilities_for(ids) for one in own])
+    common = signal.probabilities_for(ids)
+    found = [common]
+    if len(names) > 1:
+        found = [common.copy() for _ in names]
+        for name, probs in zip(names, found, strict=True):
+            own = ClassProbs.read(places.sealed("ferment"), name)
+            known = set(own.ids)
+            rows = [row for row, one in enumerate(ids) if one in known]
+            probs[rows] = own.probabilities_for([ids[row] for row in rows])
+    return np.stack(found)
 
 
 def _of_text(head: Head, texts: list[str], places: Places) -> Floats:
