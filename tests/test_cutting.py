@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stillhouse.distill.cutting import Decision, HeadCut, TailCut, decide
+from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
 from stillhouse.distill.points import Point, at, hard
 from stillhouse.distill.prices import Proving, price_list
@@ -50,12 +50,8 @@ class World:
         sources = ["s"] * N
         groups = {"group": self.group}
         return decide(
+            Rows(self.ids, self.classes, sources, groups, strata_of(self.classes, sources, groups) if quotas else None),
             self.proving,
-            ids=self.ids,
-            classes=self.classes,
-            sources=sources,
-            groups=groups,
-            strata=strata_of(self.classes, sources, groups) if quotas else None,
             heads=heads,
             tail=tail or TailCut(np.zeros(N), 0.0),
             **{"margin": 0.005, "group_margin": 0.02, **more},

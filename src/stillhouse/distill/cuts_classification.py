@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from stillhouse import cuts, documents
 from stillhouse.cuts import Balance, Cut
 from stillhouse.distill import points
-from stillhouse.distill.cutting import Decision, HeadCut, TailCut, decide
+from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.prices import LEAST, Proving
 from stillhouse.distill.probe import folds_of
 from stillhouse.distill.quotas import strata_of
@@ -100,13 +100,16 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         _judged_groups(classes, groups),
         ~np.any(rules, axis=0) if rules else np.ones(len(mine.ids), dtype=bool),
     )
+    rows = Rows(
+        mine.ids,
+        classes,
+        sources,
+        groups,
+        strata_of(classes, sources, groups) if section.quotas and len(mine.ids) else None,
+    )
     decision = decide(
+        rows,
         proving,
-        ids=mine.ids,
-        classes=classes,
-        sources=sources,
-        groups=groups,
-        strata=strata_of(classes, sources, groups) if section.quotas and len(mine.ids) else None,
         heads=heads,
         tail=_tail(section, mine),
         margin=section.margin,

@@ -1,6 +1,7 @@
 """Head, heart and tail: which training documents the student is taught, why not the others, and what that costs.
 
-    decision = decide(proving, heads=[HeadCut("refusal", scores, hard(), paid=False)], tail=TailCut(ease, 0.8), …)
+    rows = Rows(ids, classes, sources, groups, strata)
+    decision = decide(rows, proving, heads=[HeadCut("refusal", scores, hard(), proven=False)], tail=TailCut(ease, 0.2))
     decision.fate[row]                    # None: heart; else which cut took it, by what score against what threshold
     decision.prices, decision.pilot, decision.notes
 
@@ -29,6 +30,30 @@ Floats = npt.NDArray[np.float64]
 
 TAIL = "tail"
 MOST = 0.5  # of a class that a rule may take before it is the class itself that the rule finds
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of N rows. classes: what each is taught. strata: within which shares are cut; ``None``: all."""
+
+    ids: Sequence[str]
+    classes: Sequence[str]
+    sources: Sequence[str]
+    groups: Mapping[str, Sequence[str | None]]
+    strata: Sequence[str] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, places: Sequence[int]) -> Rows:
+        """Some of the rows."""
+        return Rows(
+            [self.ids[row] for row in places],
+            [self.classes[row] for row in places],
+            [self.sources[row] for row in places],
+            {name: [values[row] for row in places] for name, values in self.groups.items()},
+            None if self.strata is None else [self.strata[row] for row in places],
+        )
 
 
 @dataclass(frozen=True)
@@ -83,115 +108,97 @@ class Decision:
 
 
 def decide(
-    proving: Proving,
-    *,
-    ids: Sequence[str],
-    classes: Sequence[str],
-    sources: Sequence[str],
-    groups: Mapping[str, Sequence[str | None]],
-    strata: Sequence[str] | None,
-    heads: Sequence[HeadCut],
-    tail: TailCut,
-    margin: float,
-    group_margin: float,
+    rows: Rows, proving: Proving, *, heads: Sequence[HeadCut], tail: TailCut, margin: float, group_margin: float
 ) -> Decision:
-    """Decide about N rows. classes: what each is taught. strata: within which shares are cut; ``None``: without quotas.
+    """Decide about every row.
 
-    margin, group_margin: what a proven cut may cost the proxy, overall and in the worst-served group.
+    margin, group_margin: what a proven cut may cost the proxy, overall and in the worst-served group. Raises
+    :class:`StillhouseError` for a rule that takes most of a class.
     """
-    fate: list[Fate | None] = [None] * len(ids)
-    heart = np.ones(len(ids), dtype=bool)
+    fate: list[Fate | None] = [None] * len(rows)
+    heart = np.ones(len(rows), dtype=bool)
     points: dict[str, Point] = {}
     masks: dict[str, Flags] = {}
-    notes: list[str] = []
     for cut in heads:
         point = cut.point
         leaving = point.leaves(cut.scores) & heart
-        if point.kind == "quantile" and strata is not None:
-            leaving = _by_quota(proving, cut.scores, point.evidence.get("share", 0.0), ids, strata, heart)
+        if point.kind == "hard":
+            _refuse_a_whole_class(cut.name, leaving, rows.classes)
+        elif point.kind == "quantile" and rows.strata is not None:
+            leaving = _by_quota(rows, cut.scores, heart, proving.right(heart), share=point.evidence.get("share", 0.0))
             if leaving.any():  # each stratum has a point of its own; told is the lowest
                 point = replace(point, threshold=float(cut.scores[leaving].min()), why=f"{point.why}, by quotas")
-        if point.kind == "hard":
-            _refuse_a_whole_class(cut.name, leaving, classes)
         elif cut.proven and leaving.any():
             found = proving.compare(proving.right(heart), proving.right(heart & ~leaving))
             if not found.not_worse(margin, group_margin):
                 point = replace(point, threshold=None, why=f"left off, since it does not pay: {_words(found)}")
-                leaving = np.zeros(len(ids), dtype=bool)
+                leaving = np.zeros(len(rows), dtype=bool)
         points[cut.name] = point
         if leaving.any():
             masks[cut.name] = leaving
             heart = heart & ~leaving
             for row in np.nonzero(leaving)[0]:
                 fate[row] = Fate("head", cut.name, float(cut.scores[row]), point.threshold or 0.0)
-    tail_point, leaving, found_pilot = _tail(
-        proving, ids, classes, sources, groups, strata, tail, heart, margin, group_margin, notes
-    )
+    tail_point, leaving, trial, notes = _tail(rows, proving, tail, heart, margin=margin, group_margin=group_margin)
     lowest = float(tail.scores[leaving].min()) if leaving.any() else None
     if lowest is not None:
         masks[TAIL] = leaving
         for row in np.nonzero(leaving)[0]:
             fate[row] = Fate("tail", "taught already", float(tail.scores[row]), lowest)
-    rates = _rates(fate, classes, sources, groups)
+    rates = _rates(fate, rows)
     notes += [_alarm(rate) for rate in rates if rate.verdict == "alarm"]
     prices = tuple(price_list(proving, masks))
-    return Decision(tuple(fate), points, tail_point, lowest, found_pilot, prices, rates, tuple(notes))
+    return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
 
 
 def _by_quota(
-    proving: Proving, scores: Floats, share: float, ids: Sequence[str], strata: Sequence[str], heart: Flags
+    rows: Rows, scores: Floats, heart: Flags, right: Flags, *, share: float, at_random: Flags | None = None
 ) -> Flags:
-    """The rows of the heart with the highest scores, a share of them, within strata."""
-    found = np.zeros(len(ids), dtype=bool)
-    rows = np.nonzero(heart)[0].tolist()
-    layers = [strata[row] for row in rows]
-    plan = quotas(layers, proving.right(heart)[rows], share=share)
-    nobody = np.zeros(len(rows), dtype=bool)
-    found[rows] = select(scores[rows], layers, plan, ids=[ids[row] for row in rows], at_random=nobody)
+    """The rows of the heart with the highest scores, a share of them, within strata where there are any.
+
+    right: (N,) rows that the proxy gets right. at_random: (N,) rows whose stratum is cut by chance.
+    """
+    found = np.zeros(len(rows), dtype=bool)
+    places = np.nonzero(heart)[0].tolist()
+    part = rows.at(places)
+    strata = ["all"] * len(part) if part.strata is None else part.strata
+    plan = {"all": share} if part.strata is None else quotas(strata, right[places], share=share)
+    chance = np.zeros(len(part), dtype=bool) if at_random is None else at_random[places]
+    found[places] = select(scores[places], strata, plan, ids=part.ids, at_random=chance)
     return found
 
 
 def _tail(
-    proving: Proving,
-    ids: Sequence[str],
-    classes: Sequence[str],
-    sources: Sequence[str],
-    groups: Mapping[str, Sequence[str | None]],
-    strata: Sequence[str] | None,
-    tail: TailCut,
-    heart: Flags,
-    margin: float,
-    group_margin: float,
-    notes: list[str],
-) -> tuple[Point, Flags, Pilot | None]:
-    nothing = np.zeros(len(ids), dtype=bool)
+    rows: Rows, proving: Proving, tail: TailCut, heart: Flags, *, margin: float, group_margin: float
+) -> tuple[Point, Flags, Pilot | None, list[str]]:
+    """The point of the tail, which rows leave by it, the pilot that chose it, and what the distiller should know."""
+    nothing = np.zeros(len(rows), dtype=bool)
     if tail.share == 0:
-        return Point("none", None, "not cut"), nothing, None
-    rows = np.nonzero(heart)[0].tolist()
-    scores, names = tail.scores[rows], [ids[row] for row in rows]
-    layers = ["all"] * len(rows) if strata is None else [strata[row] for row in rows]
-    right = proving.right(heart)[rows] if strata is not None else np.zeros(len(rows), dtype=bool)
-    at_random = np.zeros(len(rows), dtype=bool)
-    if strata is not None:
-        coarse = [f"{classes[row]} · {sources[row]}" for row in rows]
-        at_random, told = follows(scores, coarse, {name: [part[row] for row in rows] for name, part in groups.items()})
-        notes += [f"the tail's score follows a group, so chance decides there: {one}" for one in told]
+        return Point("none", None, "not cut"), nothing, None, []
+    notes: list[str] = []
+    at_random = nothing.copy()
+    if rows.strata is not None:
+        places = np.nonzero(heart)[0].tolist()
+        part = rows.at(places)
+        coarse = [f"{label} · {source}" for label, source in zip(part.classes, part.sources, strict=True)]
+        at_random[places], told = follows(tail.scores[places], coarse, part.groups)
+        notes = [f"the tail's score follows a group, so chance decides there: {one}" for one in told]
+
+    right = proving.right(heart)
 
     def leaving(share: float) -> Flags:
-        plan = {"all": share} if strata is None else quotas(layers, right, share=share)
-        found = nothing.copy()
-        found[rows] = select(scores, layers, plan, ids=names, at_random=at_random)
-        return found
+        return _by_quota(rows, tail.scores, heart, right, share=share, at_random=at_random)
 
     if tail.share is not None:
         return (
             Point("quantile", None, f"{tail.share:.1%} set by hand", {"share": tail.share}),
             leaving(tail.share),
             None,
+            notes,
         )
     found = pilot(proving, leaving, shares=tail.shares, margin=margin, group_margin=group_margin, keep=heart)
     mask = leaving(1 - found.share) if found.share < 1 else nothing
-    return Point("pilot", None, found.why, {"share": 1 - found.share}), mask, found
+    return Point("pilot", None, found.why, {"share": 1 - found.share}), mask, found, notes
 
 
 def _refuse_a_whole_class(name: str, leaving: Flags, classes: Sequence[str]) -> None:
@@ -208,14 +215,9 @@ def _refuse_a_whole_class(name: str, leaving: Flags, classes: Sequence[str]) -> 
             )
 
 
-def _rates(
-    fate: Sequence[Fate | None],
-    classes: Sequence[str],
-    sources: Sequence[str],
-    groups: Mapping[str, Sequence[str | None]],
-) -> tuple[Rate, ...]:
+def _rates(fate: Sequence[Fate | None], rows: Rows) -> tuple[Rate, ...]:
     """What left from each class, source and group."""
-    kinds: dict[str, Sequence[str | None]] = {"label": classes, "source": sources, **groups}
+    kinds: dict[str, Sequence[str | None]] = {"label": rows.classes, "source": rows.sources, **rows.groups}
     counts: dict[tuple[str, str, str | None], int] = {}
     for kind, values in kinds.items():
         for value, one in zip(values, fate, strict=True):
