@@ -23,6 +23,7 @@ from stillhouse.workplace import FOLDERS
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "chat.yaml"
 SEEDS = 3
+LESSONS = 600  # prompts from which each of the best losses learns
 WRITTEN = "finish.evaluate.prompts=60"  # answered by every model; the 43 with a gold label come first
 SHARED = ("raw", "ferment")  # steps whose sealed folders serve every seed
 QUICK = [
@@ -60,8 +61,8 @@ def chat_figures(*, quick: bool, work: Path) -> list[Figure]:
 
 
 def best_loss_figures(*, quick: bool, work: Path) -> list[Figure]:
-    """The three losses that the tiny pair ranks first, once on the chat pair, for half an epoch from top-k signals, which
-    suit them all, and without the stretch on own answers, which has a loss of its own.
+    """The three losses that the tiny pair ranks first, once on the chat pair, with :data:`LESSONS` of its prompts, from
+    top-k signals, which suit them all, and without the stretch on own answers, which has a loss of its own.
 
     work: the folder of the chat runs, beside the one in which the table of losses was made.
     """
@@ -76,7 +77,7 @@ def best_loss_figures(*, quick: bool, work: Path) -> list[Figure]:
             f"distill.loss={json.dumps(fields)}",
             "controls=[]",
             "distill.on_policy=null",
-            "distill.train.epochs=0.5",
+            f"raw.split.train={LESSONS}",
             "finish.evaluate.prompts=8",
         ]
         slug = "".join(letter if letter.isalnum() else "-" for letter in name)
