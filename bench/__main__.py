@@ -8,7 +8,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-from bench import distill
+from bench import cuts, distill
 from bench.docs import write_all
 from bench.report import conclude
 
@@ -21,10 +21,11 @@ def main() -> int:
     parser.add_argument("name", choices=[*NAMES, "docs"])
     parser.add_argument("--quick", action="store_true", help="a smaller run, in under a minute where the cache is warm")
     parser.add_argument("--work", type=Path, help="keep the runs in this folder, and go on with those in it")
-    parser.add_argument("--part", choices=distill.PARTS, help="of distill: measure this part alone")
+    parser.add_argument("--part", help="of distill and cuts: measure this part alone")
     arguments = parser.parse_args()
-    if arguments.part and arguments.name != "distill":
-        parser.error("--part belongs to distill")
+    parts = {"distill": distill.PARTS, "cuts": cuts.PARTS}.get(arguments.name, {})
+    if arguments.part and arguments.part not in parts:
+        parser.error(f"{arguments.name} has no part {arguments.part!r}, but: {', '.join(parts) or 'none'}")
     if arguments.name == "docs":
         write_all(Path(__file__).parents[1])
         return 0

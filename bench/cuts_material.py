@@ -37,6 +37,7 @@ ARCHIVE = "pypi:vaderSentiment==3.3.2#additional_resources/hutto_ICWSM_2014.tar.
 FILES = {"movie": "movieReviewSnippets_GroundTruth.txt", "product": "amazonReviewSnippets_GroundTruth.txt"}
 TURNED = 0.15
 DIALECT = 0.2
+SETS = ("movie", "product", "varieties")
 
 Row = dict[str, Any]
 
@@ -119,7 +120,7 @@ def with_plants(rows: Sequence[Row], items: Sequence[str], *, seed: int, each: i
         )
         add("contamination", some, f"{some['text']} {items[number % len(items)]}")
         source = chance.choice(long)
-        add("near copy", source, f"{source['text'].upper()} {chance.choice(('Indeed', 'Really', 'So true'))}!")
+        add("near copy", source, source["text"].rsplit(" ", 1)[0].upper())  # all of it but its last word
     chance.shuffle(found)
     return found
 
@@ -222,3 +223,36 @@ def turn(run: Path, *, share: float, seed: int) -> tuple[dict[str, Any], frozens
 
 def _header(signal: ClassProbs) -> dict[str, Any]:
     return {key: value for key, value in signal.header.items() if key not in ("schema", "kind", "labels")}
+
+
+def planted_set(work: Path, name: str, *, quick: bool) -> PlantedRun:
+    """One of :data:`SETS`, with its plants and its labels turned round, run up to its scores."""
+    folder = work / f"{name}-planted"
+    folder.mkdir(exist_ok=True)
+    items = benchmark(folder / "items.jsonl", seed=1)
+    rows = snippets("product" if name == "product" else "movie")
+    if name == "varieties":
+        rows = respelled(rows, seed=2)
+    if quick:
+        rows = rows[:700]
+    split = {"seed": 0, "test": 120, "validation": 100} if quick else {"seed": 0, "test": 1000, "validation": 400}
+    planted = with_plants(rows, items, seed=3, each=10 if quick else 60)
+    return planted_run(work, f"{name}-planted", planted, turned=TURNED, split=split)
+
+
+def quickstart_run(work: Path, name: str, changes: Sequence[str], *, until: Any) -> Path:
+    """A run of the quickstart's recipe; its answers are shared by all runs of this bench."""
+    options = [
+        f"name={name}",
+        f"paths.runs={work / 'runs'}",
+        f"paths.answers={work / 'answers.sqlite'}",
+        f"paths.cache={ROOT / 'cache'}",
+        *changes,
+    ]
+    return execute(load_recipe(RECIPE, options), base=RECIPE.parent, until=until).folder
+
+
+def encoder() -> Path:
+    """The folder of the quickstart's base."""
+    files = resolve(load_recipe(RECIPE).distill.student.base, cache=ROOT / "cache", base=RECIPE.parent)
+    return next(path for path in files.files if path.name == "config.json").parent

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bench import distill as whole
+from bench import parts
 from bench.distill_chat import _metric_figures, row_of, verdict
 from bench.distill_pair import Quality
 from bench.distill_rule import FIRST, SPARSE, Results, compare, default_of, ranked, tied
@@ -68,13 +69,13 @@ def test_parts_on_the_same_code_are_measured_once(tmp_path: Path, monkeypatch: p
 
         return made
 
-    monkeypatch.setattr(whole, "part", part)
-    monkeypatch.setattr(whole, "RESULTS", tmp_path)
+    monkeypatch.setattr(parts, "part", part)
+    monkeypatch.setattr(parts, "RESULTS", tmp_path)
     first = whole.figures(quick=True, work=tmp_path)
     again = whole.figures(quick=True, work=tmp_path)
     assert calls == [function for _, function in whole.PARTS.values()]
     assert first == again and all(figure.holds for figure in first)
-    monkeypatch.setattr(whole, "code_digest", lambda: "f" * 64)
+    monkeypatch.setattr(parts, "code_digest", lambda: "f" * 64)
     whole.figures(quick=True, work=tmp_path)
     assert len(calls) == 2 * len(whole.PARTS)
 
@@ -88,9 +89,9 @@ def test_one_part_leaves_the_others_as_they_were_kept(tmp_path: Path, monkeypatc
         (tmp_path / "distill-quick.json").write_text(json.dumps({"figures": rows}), "utf-8")
 
     codes = ["a"]
-    monkeypatch.setattr(whole, "part", part)
-    monkeypatch.setattr(whole, "RESULTS", tmp_path)
-    monkeypatch.setattr(whole, "code_digest", lambda: codes[-1] * 64)
+    monkeypatch.setattr(parts, "part", part)
+    monkeypatch.setattr(parts, "RESULTS", tmp_path)
+    monkeypatch.setattr(parts, "code_digest", lambda: codes[-1] * 64)
     first = whole.figures(quick=True, work=tmp_path, only="chat losses")
     keep(first)
     assert [figure.name for figure in first if not figure.holds] == [
