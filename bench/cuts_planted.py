@@ -14,7 +14,7 @@ from bench.cuts_material import RECIPE, SETS, PlantedRun, planted_set
 from bench.report import Figure, timed
 from stillhouse import documents
 from stillhouse.cuts import read as read_cuts
-from stillhouse.distill.probe import folds_of, predictions
+from stillhouse.distill.probe import folds_of, out_of_fold, trusted
 from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import label_doubt
 from stillhouse.execute import run as execute
@@ -57,7 +57,8 @@ def _planted(name: str, one: PlantedRun, *, quick: bool) -> list[Figure]:
     turned = np.array([identifier in one.turned for identifier in scored.ids])
     features = Vectors.read(run / "3-scores").values_for(scored.ids)
     right = np.stack([one.taught[identifier] for identifier in scored.ids])
-    ideal = label_doubt(taught, predictions(features, right, folds_of(scored.ids, seed=0)))
+    folds = folds_of(scored.ids, seed=0)
+    ideal = label_doubt(taught, out_of_fold(features, right, folds, keep=trusted(features, right, folds)))
     doubt = scored.columns["label-doubt"]
     gold = _gold(run, "train")
     known = np.array([gold.get(identifier) is not None for identifier in scored.ids])

@@ -107,7 +107,7 @@ def _pilot_costs(run: Path) -> list[Figure]:
             return select(scores, ["all"] * len(ids), {"all": share}, ids=ids, at_random=no)
 
         started = time.perf_counter()
-        one = pilot(proving, leaving, shares=SHARES[1:], margin=0.005, group_margin=0.02)
+        one = pilot(proving, leaving, shares=SHARES[1:], margin=0.002, group_margin=0.02)
         found.append(Figure(f"  pilot alone, {number} rows: keeps {one.share:.0%}", time.perf_counter() - started, "s"))
     return found
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from stillhouse import documents
 from stillhouse.addresses import peek, resolve
-from stillhouse.distill.probe import Matrix, encode, fit, folds_of, latent, predictions
+from stillhouse.distill.probe import Matrix, encode, fit, folds_of, latent, out_of_fold, trusted
 from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import Floats, ease, injected, label_doubt, refused, teacher_noise
 from stillhouse.distill.stage_classification import base_folder
@@ -115,13 +115,16 @@ def _features(recipe: Classification, places: Places, texts: list[str], progress
 def _predicted(
     features: Matrix, taught: Floats, training: np.ndarray[Any, Any], ids: list[str], *, seed: int, folds: int
 ) -> Floats:
-    """Of training rows by probes of the other folds, of validation rows by a probe of all training rows."""
+    """Of training rows by probes of the other folds, of validation rows by a probe of all of them: in both cases of the
+    trusted ones, so that a score means the same on either side."""
     found = np.full(taught.shape, 1 / taught.shape[1])
     mine = [identifier for identifier, one in zip(ids, training, strict=True) if one]
     if mine:
-        found[training] = predictions(features[training], taught[training], folds_of(mine, seed=seed, folds=folds))
+        known, said, folds_ = features[training], taught[training], folds_of(mine, seed=seed, folds=folds)
+        keep = trusted(known, said, folds_)
+        found[training] = out_of_fold(known, said, folds_, keep=keep)
         if not training.all():
-            found[~training] = fit(features[training], taught[training])(features[~training])
+            found[~training] = fit(known[keep], said[keep])(features[~training])
     return found
 
 

@@ -149,7 +149,7 @@ class Cuts(Section):
     quotas: Annotated[
         bool, _cuts("Shares of the tail are cut within label, source and group, so that no group pays for the others")
     ] = True
-    margin: Annotated[Fraction, _cuts("A cut may cost the proxy so much accuracy: 0.005 is half a point")] = 0.005
+    margin: Annotated[Fraction, _cuts("A cut may cost the proxy so much accuracy: 0.002 is a fifth of a point")] = 0.002
     group_margin: Annotated[Fraction, _cuts("And the worst-served group so much")] = 0.02
     folds: Annotated[PositiveInt, result("Parts of the cross-fitting", enters="scores", ge=2, le=20)] = 5
     seed: Annotated[Seed, result("Decides which row is in which part", enters="scores")] = 0
