@@ -53,7 +53,7 @@ class World:
             Rows(self.ids, self.classes, sources, groups, strata_of(self.classes, sources, groups) if quotas else None),
             self.proving,
             heads=heads,
-            tail=tail or TailCut(np.zeros(N), 0.0),
+            tail=tail or TailCut(np.zeros(N), "easy", 0.0),
             **{"margin": 0.005, "group_margin": 0.02, **more},
         )
 
@@ -74,7 +74,7 @@ def test_every_row_is_head_heart_or_tail_and_the_tail_has_its_share_of_what_the_
     found = world.decide(
         HeadCut("rule", rule(1, 2, 3), hard(), proven=False),
         HeadCut("doubt", doubt, at(0.5), proven=False),
-        tail=TailCut(ease(world.taught, world.predicted), share),
+        tail=TailCut(ease(world.taught, world.predicted), "easy", share),
         quotas=quotas,
     )
     kinds = [one.cut if one else "heart" for one in found.fate]
@@ -180,9 +180,9 @@ def test_with_quotas_a_group_whose_rows_score_high_loses_no_more_than_its_share(
     world = World()
     mine = np.array([one == "rare" for one in world.group])
     scores = np.random.default_rng(2).random(N) + 0.6 * mine
-    naive = ~world.decide(tail=TailCut(scores, 0.3), quotas=False).heart
-    fair = ~world.decide(tail=TailCut(scores, 0.3)).heart
+    naive = ~world.decide(tail=TailCut(scores, "easy", 0.3), quotas=False).heart
+    fair = ~world.decide(tail=TailCut(scores, "easy", 0.3)).heart
     assert naive[mine].mean() > 1.5 * naive[~mine].mean()
     assert fair[mine].mean() <= 1.25 * fair[~mine].mean()
-    noted = world.decide(tail=TailCut(scores, 0.3), quotas=False).notes
+    noted = world.decide(tail=TailCut(scores, "easy", 0.3), quotas=False).notes
     assert any("rare lost" in note for note in noted)

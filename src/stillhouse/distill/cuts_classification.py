@@ -40,7 +40,8 @@ LIBRARIES = ("scikit-learn", "numpy")
 CUTS_SCHEMA = 1
 ROWS = "rows.parquet"
 FEINTS = "feints.parquet"
-_RULES = ("refusal", "injection")  # heads that apply whatever the label
+_ABOUT_LABELS = ("label-doubt", "teacher-noise")  # what would make the student worse, rather than harm others
+_REASONS = {"ease": "taught already", "teacher-noise": "teachers do not agree"}
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -166,6 +167,7 @@ def _rows_of(table: pa.Table, ids: tuple[str, ...]) -> pa.Table:
 def _head(head: Head, place: int, mine: Scored, calibration: _Calibration) -> HeadCut:
     scores = mine.columns[head.title]
     where = f"distill.cuts.heads.{place}.point"
+    proven = head.score in _ABOUT_LABELS  # harm leaves whatever that costs
     match head.point:
         case Nothing():
             return HeadCut(head.title, scores, points.Point("none", None, "not cut"), proven=False)
@@ -176,9 +178,9 @@ def _head(head: Head, place: int, mine: Scored, calibration: _Calibration) -> He
         case Quantile():
             return HeadCut(head.title, scores, points.quantile(scores, head.point.share), proven=False)
         case Mixture():
-            return HeadCut(head.title, scores, points.mixture(scores), proven=True)
+            return HeadCut(head.title, scores, points.mixture(scores), proven=proven)
         case Risk():
-            return HeadCut(head.title, scores, _risk(head, head.point, calibration, where), proven=True)
+            return HeadCut(head.title, scores, _risk(head, head.point, calibration, where), proven=proven)
 
 
 def _risk(head: Head, point: Risk, calibration: _Calibration, where: str) -> points.Point:
@@ -198,14 +200,14 @@ def _risk(head: Head, point: Risk, calibration: _Calibration, where: str) -> poi
 
 
 def _tail(section: Cuts, mine: Scored) -> TailCut:
-    scores = mine.columns[section.tail.score]
+    scores, reason = mine.columns[section.tail.score], _REASONS[section.tail.score]
     match section.tail.point:
         case Nothing():
-            return TailCut(scores, 0.0)
+            return TailCut(scores, reason, 0.0)
         case Quantile():
-            return TailCut(scores, section.tail.point.share)
+            return TailCut(scores, reason, section.tail.point.share)
         case _:
-            return TailCut(scores, None, section.tail.point.shares)
+            return TailCut(scores, reason, None, section.tail.point.shares)
 
 
 def _judged_groups(classes: list[str], groups: dict[str, list[str | None]]) -> dict[str, Flags]:

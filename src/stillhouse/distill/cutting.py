@@ -1,12 +1,13 @@
 """Head, heart and tail: which training documents the student is taught, why not the others, and what that costs.
 
     rows = Rows(ids, classes, sources, groups, strata)
-    decision = decide(rows, proving, heads=[HeadCut("refusal", scores, hard(), proven=False)], tail=TailCut(ease, 0.2))
+    heads = [HeadCut("refusal", scores, hard(), proven=False)]
+    decision = decide(rows, proving, heads=heads, tail=TailCut(easy, "taught already", 0.2), …)
     decision.fate[row]                    # None: heart; else which cut took it, by what score against what threshold
     decision.prices, decision.pilot, decision.notes
 
-Nothing is counted twice: a row leaves by the first head that takes it, else by the tail. A cut whose point was chosen
-from evidence must not make the proxy worse (:mod:`stillhouse.distill.prices`), or it is left off, and that is said.
+Nothing is counted twice: a row leaves by the first head that takes it, else by the tail. A cut that is meant
+to make the student better must not make the proxy worse (:mod:`stillhouse.distill.prices`), or it is left off.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class HeadCut:
-    """scores: (N,). proven: whether it was chosen from evidence, and so has to show that it costs nothing."""
+    """scores: (N,). proven: it is meant to make the student better, and so has to show that it costs nothing."""
 
     name: str
     scores: Floats
@@ -68,9 +69,11 @@ class HeadCut:
 
 @dataclass(frozen=True)
 class TailCut:
-    """scores: (N,). share: of the rows that leaves; ``None``: a pilot over ``shares`` kept decides; 0: nothing."""
+    """scores: (N,). reason: that is counted. share: of the rows that leaves; ``None``: a pilot decides over ``shares``
+    that may be kept; 0: nothing."""
 
     scores: Floats
+    reason: str
     share: float | None
     shares: tuple[float, ...] = (0.8, 0.6, 0.4, 0.2)
 
@@ -144,7 +147,7 @@ def decide(
     if lowest is not None:
         masks[TAIL] = leaving
         for row in np.nonzero(leaving)[0]:
-            fate[row] = Fate("tail", "taught already", float(tail.scores[row]), lowest)
+            fate[row] = Fate("tail", tail.reason, float(tail.scores[row]), lowest)
     rates = _rates(fate, rows)
     notes += [_alarm(rate) for rate in rates if rate.verdict == "alarm"]
     prices = tuple(price_list(proving, masks))

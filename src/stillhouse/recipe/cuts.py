@@ -114,6 +114,8 @@ class Head(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.title in ("ease", "label-doubt", "teacher-noise") and self.title != self.score:
+            raise ValueError(f"{self.title} is the name of another score")
         if (self.score == "classifier") != (self.model is not None and self.label is not None):
             raise ValueError("`model` and `label` go with the score `classifier`, which needs both")
         if isinstance(self.point, Hard) and self.score not in ("refusal", "injection"):
