@@ -120,7 +120,10 @@ def with_plants(rows: Sequence[Row], items: Sequence[str], *, seed: int, each: i
         )
         add("contamination", some, f"{some['text']} {items[number % len(items)]}")
         source = chance.choice(long)
-        add("near copy", source, source["text"].rsplit(" ", 1)[0].upper())  # all of it but its last word
+        other = chance.choice([row for row in long if row["label"] == source["label"]])
+        text = f"{source['text']} {other['text']}"
+        for one in (text, text.rsplit(" ", 1)[0].upper()):  # all of it but its last word
+            found.append({**source, "text": one, "planted": "near copy", "pair": number})
     chance.shuffle(found)
     return found
 

@@ -40,13 +40,17 @@ def _planted(name: str, one: PlantedRun, *, quick: bool) -> list[Figure]:
     # rows of the validation and test splits are never taught, whatever they hold
     taught_rows = documents.read(run / "1-raw", "train")["origin"].to_pylist()
     by_kind: dict[str, list[bool]] = {kind: [] for kind in HARD}
+    pairs: dict[int, list[bool]] = {}
     lost = []
     for origin in dict.fromkeys([*gone, *taught_rows]):
         kind = one.row_of(origin)["planted"]
         if kind is None:
             lost.append(origin in gone and gone[origin]["cut"] == "head" and gone[origin]["reason"] != "label-doubt")
+        elif kind == "near copy":
+            pairs.setdefault(one.row_of(origin)["pair"], []).append(origin in gone)
         else:
             by_kind[kind].append(origin in gone)
+    by_kind["near copy"] = [any(both) for both in pairs.values()]  # one of the two stays
     found = [
         Figure(f"{name}: found of planted {kind}", mean(hits), f"of {len(hits)}", None if quick else (">=", 0.95))
         for kind, hits in by_kind.items()

@@ -32,8 +32,8 @@ _RESAMPLES = 500
 class Compared:
     """after less before, in shares of right answers: of all rows, and of the group that is served worst.
 
-    lower: one-sided 95 % bounds, by a score test (:mod:`stillhouse.statistics`). group: the name of the worst group, in
-    both: the one that was worst before, or the one that is worst after, whichever lost more.
+    lower: one-sided 95 % bounds, by a score test (:mod:`stillhouse.statistics`). group: the one that is worst after;
+    group_difference: what it has then, less what the group that was worst before had before, which is taken as it is.
     """
 
     difference: Interval
@@ -102,21 +102,23 @@ class Proving:
         """Paired over the judged rows of the folds."""
         rows = self.rows(folds)
         whole = retention(before[rows], after[rows], chance=0.0, seed=0, resamples=_RESAMPLES)
-        rivals = {self.worst(before, rows), self.worst(after, rows)} - {None}
-        parts = {
-            name: retention(
-                before[rows & self.groups[name]], after[rows & self.groups[name]], chance=0.0, seed=0, resamples=200
-            )
-            for name in sorted(one for one in rivals if one is not None)
-        }
-        name = min(parts, key=lambda one: parts[one].difference_lower_95, default=None)
+        group = self.worst(after, rows)
+        if group is None:
+            return Compared(whole.difference, whole.difference_lower_95, None, None, None)
+        mine = rows & self.groups[group]
+        part = retention(before[mine], after[mine], chance=0.0, seed=0, resamples=_RESAMPLES)
+        # what this group had more than the one that was worst before it may lose
+        spare = float(before[mine].mean()) - min(float(before[rows & one].mean()) for one in self._large(rows))
         return Compared(
             whole.difference,
             whole.difference_lower_95,
-            name,
-            None if name is None else parts[name].difference.value,
-            None if name is None else parts[name].difference_lower_95,
+            group,
+            part.difference.value + spare,
+            part.difference_lower_95 + spare,
         )
+
+    def _large(self, rows: Flags) -> list[Flags]:
+        return [mine for mine in self.groups.values() if (rows & mine).sum() >= LEAST]
 
     def worst(self, right: Flags, rows: Flags) -> str | None:
         """The group with the smallest share of right answers; ``None`` where there is none of :data:`LEAST` rows."""
