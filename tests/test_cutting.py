@@ -9,7 +9,7 @@ import pytest
 
 from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
-from stillhouse.distill.points import Point, at, hard
+from stillhouse.distill.points import Point, at, hard, quantile
 from stillhouse.distill.prices import Proving, price_list
 from stillhouse.distill.probe import out_of_fold
 from stillhouse.distill.quotas import strata_of
@@ -186,3 +186,18 @@ def test_with_quotas_a_group_whose_rows_score_high_loses_no_more_than_its_share(
     assert fair[mine].mean() <= 1.25 * fair[~mine].mean()
     noted = world.decide(tail=TailCut(scores, "easy", 0.3), quotas=False).notes
     assert any("rare lost" in note for note in noted)
+
+
+def test_a_given_share_of_a_head_is_cut_by_quota_and_by_chance_where_its_score_follows_a_group() -> None:
+    world = World()
+    mine = np.array([one == "rare" for one in world.group])
+    scores = np.random.default_rng(2).random(N) + 0.6 * mine
+    found = world.decide(HeadCut("quality", scores, quantile(scores, 0.3), proven=False))
+    gone = ~found.heart
+    assert gone.sum() == round(0.3 * N) and "by quotas" in found.heads["quality"].why
+    assert gone[mine].mean() <= 1.25 * gone[~mine].mean()
+    assert any("score of quality follows a group" in note for note in found.notes)
+    # chance, not the score: what stays of the group is no lower than what leaves
+    assert abs(scores[mine & gone].mean() - scores[mine & ~gone].mean()) < 0.1
+    naive = world.decide(HeadCut("quality", scores, quantile(scores, 0.3), proven=False), quotas=False)
+    assert (~naive.heart)[mine].mean() > 1.5 * (~naive.heart)[~mine].mean()

@@ -122,13 +122,17 @@ def decide(
     heart = np.ones(len(rows), dtype=bool)
     points: dict[str, Point] = {}
     masks: dict[str, Flags] = {}
+    followed: list[str] = []
     for cut in heads:
         point = cut.point
         leaving = point.leaves(cut.scores) & heart
         if point.kind == "hard":
             _refuse_a_whole_class(cut.name, leaving, rows.classes)
         elif point.kind == "quantile" and rows.strata is not None:
-            leaving = _by_quota(rows, cut.scores, heart, proving.right(heart), share=point.evidence.get("share", 0.0))
+            at_random, told = _by_chance(rows, cut.scores, heart, what=f"the score of {cut.name}")
+            share = point.evidence.get("share", 0.0)
+            leaving = _by_quota(rows, cut.scores, heart, proving.right(heart), share=share, at_random=at_random)
+            followed += told
             if leaving.any():  # each stratum has a point of its own; told is the lowest
                 point = replace(point, threshold=float(cut.scores[leaving].min()), why=f"{point.why}, by quotas")
         elif cut.proven and leaving.any():
@@ -149,7 +153,7 @@ def decide(
         for row in np.nonzero(leaving)[0]:
             fate[row] = Fate("tail", tail.reason, float(tail.scores[row]), lowest)
     rates = _rates(fate, rows)
-    notes += [_alarm(rate) for rate in rates if rate.verdict == "alarm"]
+    notes = [*followed, *notes, *(_alarm(rate) for rate in rates if rate.verdict == "alarm")]
     prices = tuple(price_list(proving, masks))
     return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
 
@@ -171,6 +175,16 @@ def _by_quota(
     return found
 
 
+def _by_chance(rows: Rows, scores: Floats, heart: Flags, *, what: str) -> tuple[Flags, list[str]]:
+    """Rows (N,) of the heart among which a score follows a group, so that chance decides; and that, in words."""
+    found = np.zeros(len(rows), dtype=bool)
+    places = np.nonzero(heart)[0].tolist()
+    part = rows.at(places)
+    coarse = [f"{label} · {source}" for label, source in zip(part.classes, part.sources, strict=True)]
+    found[places], told = follows(scores[places], coarse, part.groups)
+    return found, [f"{what} follows a group, so chance decides there: {one}" for one in told]
+
+
 def _tail(
     rows: Rows, proving: Proving, tail: TailCut, heart: Flags, *, margin: float, group_margin: float
 ) -> tuple[Point, Flags, Pilot | None, list[str]]:
@@ -178,15 +192,10 @@ def _tail(
     nothing = np.zeros(len(rows), dtype=bool)
     if tail.share == 0:
         return Point("none", None, "not cut"), nothing, None, []
+    at_random = nothing
     notes: list[str] = []
-    at_random = nothing.copy()
     if rows.strata is not None:
-        places = np.nonzero(heart)[0].tolist()
-        part = rows.at(places)
-        coarse = [f"{label} · {source}" for label, source in zip(part.classes, part.sources, strict=True)]
-        at_random[places], told = follows(tail.scores[places], coarse, part.groups)
-        notes = [f"the tail's score follows a group, so chance decides there: {one}" for one in told]
-
+        at_random, notes = _by_chance(rows, tail.scores, heart, what="the tail's score")
     right = proving.right(heart)
 
     def leaving(share: float) -> Flags:
