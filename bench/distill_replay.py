@@ -36,7 +36,7 @@ from stillhouse.teachers.local import model_folder
 RECIPE = ROOT / "recipes" / "chat.yaml"
 LENGTH = 256  # tokens of a document; the first of them is not learned
 STEP = 2048  # tokens of a step
-TRAINING, HELD_OUT = 192, 24  # documents
+TRAINING, HELD_OUT = 96, 12  # documents
 EPOCHS = 2
 M = 30  # draws for a rest of mass one, as in the recipe
 RATE = 1e-3  # a student so far from its teacher has far to go
