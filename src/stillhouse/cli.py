@@ -227,11 +227,12 @@ def cuts(
             moved = move(run_folder, moves, progress=progress)
             if go_on:
                 execute(moved.recipe, base=moved.base, progress=progress, on_step=console.announce)
-    console.show_chart(Chart.read(run_folder).lines())
+    chart = Chart.read(run_folder)
+    console.show_chart(chart.lines())
     if image is not None:
         from stillhouse.chart_image import draw
 
-        draw(Chart.read(run_folder), image)
+        draw(chart, image)
         console.say(f"drawn: {image}")
     if moves and not go_on:
         console.show_moved(moved.steps, moved.settings, moved.seconds)

@@ -85,11 +85,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     taught = signal.probabilities_for(mine.ids)
     classes = [recipe.labels[label] for label in taught.argmax(1)]
     sources = table["source"].to_pylist()
-    groups = {
-        name.removeprefix(GROUP_PREFIX): table[name].to_pylist()
-        for name in table.column_names
-        if name.startswith(GROUP_PREFIX)
-    }
+    groups = _groups_of(table)
     progress("cutting", 0, 1)
     calibration = _Calibration.read(recipe, places, signal, scored)
     heads = [_head(head, place, mine, calibration) for place, head in enumerate(section.heads)]
@@ -135,11 +131,7 @@ class _Calibration:
     def read(cls, recipe: Classification, places: Places, signal: ClassProbs, scored: Scored) -> _Calibration:
         held = scored.of_split("validation")
         table = _rows_of(documents.read(places.sealed("raw"), "validation"), held.ids)
-        groups = {
-            name.removeprefix(GROUP_PREFIX): table[name].to_pylist()
-            for name in table.column_names
-            if name.startswith(GROUP_PREFIX)
-        }
+        groups = _groups_of(table)
         assert recipe.distill.cuts is not None  # noqa: S101
         allowed = recipe.distill.cuts.calibration == "validation"
         gold = table["label"].to_pylist() if allowed else [None] * len(held.ids)
@@ -156,6 +148,12 @@ class _Calibration:
         values = self._groups.get(head.harm.group, [None] * len(scores))
         known = np.array([one is not None for one in values], dtype=bool)
         return scores[known], np.array([one == head.harm.value for one in values], dtype=bool)[known]
+
+
+def _groups_of(table: pa.Table) -> dict[str, list[str | None]]:
+    """Each group column of documents, under the recipe's name for it."""
+    names = [name for name in table.column_names if name.startswith(GROUP_PREFIX)]
+    return {name.removeprefix(GROUP_PREFIX): table[name].to_pylist() for name in names}
 
 
 def _rows_of(table: pa.Table, ids: tuple[str, ...]) -> pa.Table:

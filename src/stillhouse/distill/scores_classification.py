@@ -30,7 +30,7 @@ READS = ("labels", "distill.student.kind", "distill.student.base", "distill.trai
 
 
 def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
-    """Classifiers that are already here have to know the label that the recipe names."""
+    """Classifiers that are already here have to be model folders; their labels are looked at when they are loaded."""
     problems: list[Problem] = []
     for place, head in enumerate(recipe.distill.cuts.heads if recipe.distill.cuts else ()):
         if head.model is None:
