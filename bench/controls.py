@@ -19,7 +19,7 @@ def figures(*, quick: bool, work: Path) -> list[Figure]:
     size = QUICK if quick else []
     kinds = "{kinds: [tfidf-gold]}" if quick else "{}"
     run = run_once(work, "with-controls", [*size, f"controls={kinds}"])
-    rows = json.loads((run["folder"] / "4-finish" / "evaluation.json").read_text("utf-8"))["rows"]
+    rows = json.loads((run["folder"] / "4-judge" / "evaluation.json").read_text("utf-8"))["rows"]
     accuracy = {row["artifact"]: row for row in rows if (row["metric"], row["slice"]) == ("accuracy", "all")}
     table = pq.read_table(run["folder"] / "3-controls" / "predictions.parquet").to_pylist()
     seen = {row["artifact"]: row["gold_labels"] for row in table}

@@ -106,7 +106,7 @@ def seed_run(
 
 def evaluation(run: Runs) -> dict[str, Any]:
     """What a run's ``evaluation.json`` holds."""
-    loaded: dict[str, Any] = json.loads((run["folder"] / FOLDERS["finish"] / "evaluation.json").read_text("utf-8"))
+    loaded: dict[str, Any] = json.loads((run["folder"] / FOLDERS["judge"] / "evaluation.json").read_text("utf-8"))
     return loaded
 
 

@@ -88,7 +88,7 @@ def run_once(work: Path, name: str, changes: list[str], recipe: Path = RECIPE) -
     return {
         "folder": folder,
         **json.loads(record.read_text("utf-8")),
-        "summary": json.loads((folder / "4-finish" / "evaluation.json").read_text("utf-8"))["summary"],
+        "summary": json.loads((folder / "4-judge" / "evaluation.json").read_text("utf-8"))["summary"],
         "sealed": {
             entry["step"]: entry
             for entry in Ledger(folder / "ledger.jsonl", "bench").entries()

@@ -107,7 +107,7 @@ def test_one_part_leaves_the_others_as_they_were_kept(tmp_path: Path, monkeypatc
 
 def chat_run(folder: Path, kl: float, control: float) -> dict[str, Any]:
     """What the bench reads of a run."""
-    (folder / "4-finish").mkdir(parents=True)
+    (folder / "4-judge").mkdir(parents=True)
     rows = [
         {
             "artifact": name,
@@ -121,7 +121,7 @@ def chat_run(folder: Path, kl: float, control: float) -> dict[str, Any]:
     ]
     contrasts = [{"metric": "kl", "slice": "answers", "baseline": "ce", "verdict": "better"}]
     record = {"rows": [row | {"n": 9} for row in rows], "summary": {"contrasts": contrasts}}
-    (folder / "4-finish" / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "4-judge" / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
     return {"folder": folder}
 
 

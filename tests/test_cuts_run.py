@@ -150,6 +150,7 @@ def test_moving_a_cut_reruns_what_follows_it_and_nothing_before(world: World, tm
         "scores": True,
         "cuts": True,
         "distill": False,
+        "judge": False,
         "finish": False,
     }
     after = rows_of(done)

@@ -179,11 +179,15 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "controls.kinds": (["tfidf-gold"], "controls"),
     "controls.gold_curve": ([50], "controls"),
     "finish.name": ("Llama-mood", "finish"),
-    "finish.evaluate.margin": (0.1, "finish"),
-    "finish.evaluate.resamples": (300, "finish"),
-    "finish.evaluate.seed": (3, "finish"),
-    "finish.int8.enabled": (False, "finish"),
-    "finish.int8.max_disagreement": (0.5, "finish"),
+    "finish.gates.required": (["retention"], "finish"),
+    "finish.gates.strict": (True, "finish"),
+    "finish.despite.*.gate": ("parity", "finish"),
+    "finish.despite.*.because": ("another good reason", "finish"),
+    "finish.evaluate.margin": (0.1, "judge"),
+    "finish.evaluate.resamples": (300, "judge"),
+    "finish.evaluate.seed": (3, "judge"),
+    "finish.int8.enabled": (False, "judge"),
+    "finish.int8.max_disagreement": (0.5, "judge"),
     "finish.speed.batch_texts": (8, None),
     "finish.speed.single_texts": (3, None),
     "finish.speed.teacher_texts": (3, None),
@@ -255,6 +259,8 @@ def starting_point(world: World, field: str) -> dict[str, object]:
         mapping["distill"]["student"] = {**FROM_CONFIG, "base": str(world.encoder)}
     if field.startswith("distill.cuts"):
         mapping["distill"]["cuts"] = cuts_for(field.rpartition(".")[2], str(world.encoder))
+    if field.startswith("finish.despite"):
+        mapping["finish"]["despite"] = [{"gate": "retention", "because": "a first good reason"}]
     first = field.replace("ferment.others.*.", "ferment.teacher.")
     if first != field:
         mapping["ferment"]["others"] = [{**mapping["ferment"]["teacher"], "name": "second"}]

@@ -20,7 +20,7 @@ import tiny_chat
 from stillhouse import console, documents
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
-from stillhouse.finish import stage_generation
+from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.recipe import Generation, parse_recipe
 from stillhouse.signals.text import Text, TextAnswer
@@ -95,18 +95,20 @@ class House:
                 for path in self.models[model].iterdir():
                     (draft / name / path.name).write_bytes(path.read_bytes())
             seal(run, FOLDERS[step], step, {}, {"rows_in": 1, "kept": 1, "cut": 0, "failed": 0}, "test")
-        places = Places(
-            run=run,
-            draft=open_draft(run, FOLDERS["finish"], "finish"),
-            cache=run / "cache",
-            answers=run / "answers.sqlite",
-            base=self.folder,
-        )
-        result = stage_generation.run(recipe, places, silent)
-        seal(run, FOLDERS["finish"], "finish", {}, result.summary, "test")
+        results: dict[str, StageResult] = {}
+        for step, module in (("judge", judge_generation), ("finish", stage)):
+            places = Places(
+                run=run,
+                draft=open_draft(run, FOLDERS[step], step),
+                cache=run / "cache",
+                answers=run / "answers.sqlite",
+                base=self.folder,
+            )
+            results[step] = module.run(recipe, places, silent)
+            seal(run, FOLDERS[step], step, {}, results[step].summary, "test")
         (run / "recipe.base").write_text(str(self.folder), "utf-8")
         (run / "recipe.lock.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")), "utf-8")
-        return result
+        return results["judge"]
 
     def _raw(self, draft: Path) -> dict[str, Any]:
         rows = [
@@ -161,7 +163,7 @@ def run(house: House, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _evaluation(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "4-finish" / "evaluation.json").read_text("utf-8"))
+    found: dict[str, Any] = json.loads((run / "4-judge" / "evaluation.json").read_text("utf-8"))
     return found
 
 
@@ -208,7 +210,7 @@ def test_the_report_has_every_model_and_every_figure(run: Path) -> None:
 
 
 def test_samples_are_the_same_prompts_for_all(run: Path) -> None:
-    lines = [json.loads(line) for line in (run / "4-finish" / "samples.jsonl").read_text("utf-8").splitlines()]
+    lines = [json.loads(line) for line in (run / "4-judge" / "samples.jsonl").read_text("utf-8").splitlines()]
     assert len(lines) == 12 and all(set(line["answers"]) == {"teacher", "student", "ce", "untrained"} for line in lines)
     label = json.loads((_bottle(run) / "label.json").read_text("utf-8"))
     assert label["samples"] == lines[:3]
@@ -222,7 +224,7 @@ def test_the_student_is_judged_from_the_bottles_own_bytes(run: Path, house: Hous
     with safe_open(_bottle(run) / "model.safetensors", "pt") as weights:
         assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.bfloat16}  # noqa: SIM118
     opened = Bottle.open(_bottle(run))
-    for line in (run / "4-finish" / "samples.jsonl").read_text("utf-8").splitlines():
+    for line in (run / "4-judge" / "samples.jsonl").read_text("utf-8").splitlines():
         sample = json.loads(line)
         (answer,) = opened.answer([sample["messages"]], max_tokens=12)
         assert answer.text == sample["answers"]["student"]["text"]
@@ -307,13 +309,23 @@ def test_the_terminal_shows_what_the_label_says(run: Path, capsys: pytest.Captur
 
 
 def test_a_student_that_is_worse_than_plain_fine_tuning_is_said_to_be(house: House, tmp_path: Path) -> None:
-    house.run(tmp_path, house.recipe(), student="untrained", ce="student")
+    with pytest.raises(StillhouseError) as refused:
+        house.run(tmp_path / "refused", house.recipe(), student="untrained", ce="student")
+    stopped = {problem.what.split("`")[1]: problem.fix for problem in refused.value.problems}
+    assert set(stopped) == {"distillation", "retention"}
+    assert all(f"--despite {gate}" in fix for gate, fix in stopped.items())
+    despite = [{"gate": gate, "because": "a test of bad students"} for gate in stopped]
+    with pytest.raises(StillhouseError, match="retention"):  # both have to be answered for
+        house.run(tmp_path / "half", house.recipe(**{"finish.despite": despite[:1]}), student="untrained", ce="student")
+    house.run(tmp_path, house.recipe(**{"finish.despite": despite}), student="untrained", ce="student")
     label = json.loads((_bottle(tmp_path) / "label.json").read_text("utf-8"))
     words = "\n".join(label["warnings"])
     assert "Distillation did NOT beat plain cross-entropy on the same tokens in closeness to the teacher" in words
     assert "bad at chat" in words and "Training did not bring the student closer to its teacher" in words
     card = (_bottle(tmp_path) / "README.md").read_text("utf-8")
     assert card.index("did NOT beat") < card.index("## Strength")
+    assert {one["gate"] for one in label["despite"]} == set(stopped)
+    assert card.index("a test of bad students") < card.index("## Strength")
     assert _row(tmp_path, "student", "kl_gap_over_untrained", "answers")["value"] == 0
 
 
@@ -330,7 +342,9 @@ def test_a_student_that_is_its_teacher_is_as_good(house: House, tmp_path: Path) 
     label = json.loads((_bottle(tmp_path) / "label.json").read_text("utf-8"))
     assert label["strength"]["reading"][0].startswith("Distillation beat")
     # what it was taught for long it says well, and other text it has forgotten more than its control
-    assert label["warnings"] and all("other text" in warning for warning in label["warnings"])
+    assert label["warnings"] and all(
+        "other text" in warning or warning.startswith("not certified, retention") for warning in label["warnings"]
+    )
 
 
 def test_without_a_cross_entropy_control_nothing_is_claimed(house: House, tmp_path: Path) -> None:
@@ -352,6 +366,7 @@ def test_an_endpoint_is_not_asked_again(house: House, tmp_path: Path) -> None:
             "ferment.teacher": teacher,
             "ferment.distributions": {"form": "none"},
             "distill.loss": {"name": "cross-entropy"},
+            "finish.gates.required": [],
         }
     )
     house.run(tmp_path, recipe)
@@ -364,7 +379,7 @@ def test_an_endpoint_is_not_asked_again(house: House, tmp_path: Path) -> None:
 
 def test_what_is_needed_at_the_end_is_checked_at_the_start(house: House, tmp_path: Path) -> None:
     def problems(**changes: object) -> str:
-        found = stage_generation.check(house.recipe(**changes), tmp_path, house.folder)
+        found = judge_generation.check(house.recipe(**changes), tmp_path, house.folder)
         return " ".join(problem.what for problem in found)
 
     assert problems() == ""

@@ -48,7 +48,16 @@ def test_the_student_learns_what_the_teacher_knows(finished: Finished) -> None:
 
 def test_rows_add_up_at_every_stage_and_flow_from_one_to_the_next(finished: Finished) -> None:
     stages = stage_summaries(finished.folder)
-    assert list(stages) == ["1-raw", "2-ferment", "3-scores", "3-cuts", "3-distill", "3-controls", "4-finish"]
+    assert list(stages) == [
+        "1-raw",
+        "2-ferment",
+        "3-scores",
+        "3-cuts",
+        "3-distill",
+        "3-controls",
+        "4-judge",
+        "4-finish",
+    ]
     for summary in stages.values():
         assert summary["rows_in"] == summary["kept"] + summary["cut"] + summary["failed"]
     assert stages["2-ferment"]["rows_in"] == stages["1-raw"]["kept"]

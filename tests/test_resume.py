@@ -75,7 +75,7 @@ def straight(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def outcome(cwd: Path) -> dict[str, Any]:
     """Everything a run leaves that must not depend on how often it was stopped; timings are left out."""
     run = cwd / "runs" / "tiny"
-    evaluation = json.loads((run / "4-finish" / "evaluation.json").read_text("utf-8"))
+    evaluation = json.loads((run / "4-judge" / "evaluation.json").read_text("utf-8"))
     del evaluation["summary"]["speed"]
     evaluation["rows"] = [row for row in evaluation["rows"] if row["metric"] != "texts_per_s"]
     return {

@@ -24,7 +24,7 @@ import transformers.models.llama.modeling_llama  # noqa: F401
 
 from stillhouse import execute, store
 from stillhouse.distill import controls_classification  # noqa: F401
-from stillhouse.finish import stage_classification  # noqa: F401
+from stillhouse.finish import judge_classification, stage  # noqa: F401
 from stillhouse.recipe import parse_recipe
 
 

@@ -172,14 +172,23 @@ def cache(
 
 
 @app.command()
-def run(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Run a recipe to its bottle; what is sealed already is skipped."""
+def run(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    despite: Annotated[
+        list[str] | None, typer.Option(help="A gate that may fail; needs --because; may be repeated with it.")
+    ] = None,
+    because: Annotated[list[str] | None, typer.Option(help="Why it is right to ship despite it.")] = None,
+) -> None:
+    """Run a recipe to its bottle; what is sealed already is skipped. A failed gate stops the bottling."""
     from stillhouse import console
     from stillhouse.execute import run as execute
     from stillhouse.progress import progress_on
+    from stillhouse.recipe import despite_override
 
+    asked = [*(overrides or []), *despite_override(despite or [], because or [])]
     with progress_on(console.err) as progress:
-        finished = execute(_load(recipe, overrides), base=recipe.parent, progress=progress, on_step=console.announce)
+        finished = execute(_load(recipe, asked), base=recipe.parent, progress=progress, on_step=console.announce)
     console.show_label(finished.label)
     console.say(f"Bottle: {finished.bottle}")
 

@@ -136,6 +136,10 @@ def show_label(label: dict[str, Any]) -> None:
     if statement:
         rows.append(("statement", f"{statement['who']}, {statement['when']}: {statement['why']}"))
     rows.append(("declared use", f"{use_words(label['rights'])}. {label['rights']['disclaimer']}"))
+    rows += [(f"gate: {gate['name']}", f"{gate['status']}: {gate['words']}") for gate in label.get("gates", [])]
+    rows += [
+        (f"despite {one['gate']}", f"{one['words']}; because: {one['because']}") for one in label.get("despite", [])
+    ]
     rows += [("warning", warning) for warning in label["warnings"]]
     for name, value in rows:
         table.add_row(escape(name), escape(value))

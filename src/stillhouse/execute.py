@@ -47,7 +47,7 @@ class Finished:
     @property
     def evaluation(self) -> dict[str, Any]:
         """The rows and the summary of ``evaluation.json``."""
-        loaded: dict[str, Any] = json.loads((self.folder / FOLDERS["finish"] / "evaluation.json").read_text("utf-8"))
+        loaded: dict[str, Any] = json.loads((self.folder / FOLDERS["judge"] / "evaluation.json").read_text("utf-8"))
         return loaded
 
     @property

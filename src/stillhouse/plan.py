@@ -32,16 +32,20 @@ _INPUTS: dict[Step, tuple[Step, ...]] = {
     "cuts": ("raw", "ferment", "scores"),
     "distill": ("raw", "ferment", "cuts"),
     "controls": ("raw",),
-    "finish": ("raw", "ferment", "cuts", "distill", "controls"),
+    "judge": ("raw", "ferment", "distill", "controls"),
+    "finish": ("raw", "ferment", "cuts", "distill", "judge"),
 }
+# steps that lie in the folder of another
+_FOLDERS_OF_STEPS: dict[Step, Step] = {"scores": "distill", "cuts": "distill", "controls": "distill", "judge": "finish"}
 _INPUTS_OF_CONTROLS: dict[str, tuple[Step, ...]] = {"text-generation": ("raw", "ferment", "distill")}
 
 
 def stage_module(task: str, step: Step) -> Any:
     """The module whose ``run`` is this step of a task; it also names its version and libraries, and ``check``s."""
-    if step == "raw":
-        return import_module("stillhouse.raw.stage")
-    folder, name = ("distill", step) if step in ("scores", "cuts", "controls") else (step, "stage")
+    if step in ("raw", "finish"):  # the same for every task
+        return import_module(f"stillhouse.{step}.stage")
+    folder = _FOLDERS_OF_STEPS.get(step, step)
+    name = "stage" if folder == step else step
     return import_module(f"stillhouse.{folder}.{name}_{_SUFFIXES[task]}")
 
 
@@ -238,8 +242,10 @@ def _estimate(recipe: Recipe, step: Step) -> str:
             return "seconds"
         case "controls":
             return "about as long as distill, for each control"
+        case "judge":
+            return "minutes: every artifact is asked about every test document, and timed"
         case "finish":
-            return "about a minute"
+            return "seconds"
 
 
 def _missing_libraries(recipe: Recipe) -> list[Problem]:

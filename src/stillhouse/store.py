@@ -43,6 +43,7 @@ COMMIT_POINTS = (
     "cuts-written",
     "student-written",
     "controls-written",
+    "judged",
     "bottle-written",
     "manifest-written",
     "old-stage-moved",

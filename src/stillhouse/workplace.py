@@ -26,6 +26,7 @@ FOLDERS = {
     "cuts": "3-cuts",
     "distill": "3-distill",
     "controls": "3-controls",
+    "judge": "4-judge",
     "finish": "4-finish",
 }
 

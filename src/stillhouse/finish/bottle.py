@@ -24,7 +24,7 @@ from stillhouse.store import digest_of_file, write_atomically
 
 CHECKSUMS = "SHA256SUMS"
 LABEL = "label.json"
-LABEL_SCHEMA = 2
+LABEL_SCHEMA = 3
 Messages = Sequence[Mapping[str, str]]  # a conversation: role and content of each turn
 _PICKLES = {".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy"}
 

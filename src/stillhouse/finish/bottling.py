@@ -28,11 +28,15 @@ def fill(
     warnings: list[str],
     own: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
     card: Callable[[dict[str, Any]], CardParts],
+    gates: list[dict[str, Any]],
+    audit: list[dict[str, Any]],
+    despite: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Label and seal the folder ``bottle``, which holds the model; returns the label.
 
     own: the task's own fields of the label, made of the stages' summaries. card: the task's parts of the card, made of
-    the label. Raises :class:`StillhouseError` where a right is missing, or a duty stays unmet.
+    the label. gates, audit: what was decided and found, as rows. despite: gates that failed and were answered for.
+    Raises :class:`StillhouseError` where a right is missing, or a duty stays unmet.
     """
     steps = ("raw", "ferment", *(("cuts",) if recipe.scores else ()), "distill")
     manifests = {step: read_sealed(places.run, FOLDERS[step], verify=False) for step in steps}
@@ -49,6 +53,9 @@ def fill(
         shipped=shipped,
         warnings=warnings,
         own=own(stages),
+        gates=gates,
+        audit=audit,
+        despite=despite,
     )
     write_json(bottle / LABEL, label)
     (bottle / "README.md").write_text(model_card(label, card(label)), encoding="utf-8")

@@ -45,9 +45,12 @@ def make_label(
     shipped: dict[str, Any],
     warnings: list[str],
     own: Mapping[str, Any],
+    gates: list[dict[str, Any]],
+    audit: list[dict[str, Any]],
+    despite: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The label as a JSON value. batch: the run's fingerprint. stages: summaries of the sealed stages. rights: as
-    :func:`rights_of` gives them. own: fields of the task."""
+    :func:`rights_of` gives them. own: fields of the task. despite: gates that failed, with who answers why."""
     return {
         "schema": LABEL_SCHEMA,
         "producer": producer(),
@@ -72,6 +75,9 @@ def make_label(
         "cut_points": stages["cuts"]["points"] if "cuts" in stages else {},
         "strength": summary,
         "shipped": shipped,
+        "gates": gates,
+        "audit": audit,
+        "despite": despite,
         "rights": rights,
         "warnings": warnings,
     }
@@ -133,6 +139,9 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
         "",
         *card_lines(label["rights"]["duties"]),
     ]
+    if label["despite"]:
+        lines += ["", "## Bottled despite", ""]
+        lines += [f"- **{one['gate']}**: {one['words']}. Because: {one['because']}" for one in label["despite"]]
     if label["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
     lines += [
@@ -143,6 +152,7 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
         "",
         "The interval is conditional on this one training run.",
         "",
+        *_gate_lines(label),
         "## Use",
         "",
         "```python",
@@ -161,6 +171,19 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
     ]
     lines += ["", *_cut_lines(label["cuts"], label["cut_points"]), "", *_rights_lines(label["rights"])]
     return "\n".join(lines) + "\n"
+
+
+def _gate_lines(label: dict[str, Any]) -> list[str]:
+    """The gates, and what the audit found, in words."""
+    lines = ["## Gates and audit", "", "| gate | | found |", "|---|---|---|"]
+    lines += [f"| {gate['name']} | {gate['status']} | {gate['words']} |" for gate in label["gates"]]
+    counted: dict[tuple[str, str], int] = {}
+    for one in label["audit"]:
+        key = (one["probe"], one["status"])
+        counted[key] = counted.get(key, 0) + 1
+    lines += ["", *(f"- {probe}: {number} {status}" for (probe, status), number in counted.items())]
+    lines += [f"- {one['words']}" for one in label["audit"] if one["status"] in ("failed", "not certified")]
+    return [*lines, ""]
 
 
 def _rights_lines(rights: dict[str, Any]) -> list[str]:

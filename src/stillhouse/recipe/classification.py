@@ -164,19 +164,22 @@ class Evaluate(Section):
     """What is claimed, and with what certainty."""
 
     margin: Annotated[
-        float, result("Student may be so much worse than the teacher: 0.05 is five points", gt=0, lt=1)
+        float,
+        result("Student may be so much worse than the teacher: 0.05 is five points", enters="judge", gt=0, lt=1),
     ] = 0.06
-    resamples: Annotated[PositiveInt, result("Bootstrap resamples for the intervals", ge=200)] = 2000
-    seed: Annotated[Seed, result("Seeds the bootstrap")] = 0
+    resamples: Annotated[PositiveInt, result("Bootstrap resamples for the intervals", enters="judge", ge=200)] = 2000
+    seed: Annotated[Seed, result("Seeds the bootstrap", enters="judge")] = 0
 
 
 class Int8(Section):
     """The 8-bit artifact and its gate."""
 
-    enabled: Annotated[bool, result("Make an int8 artifact")] = True
+    enabled: Annotated[bool, result("Make an int8 artifact", enters="judge")] = True
     max_disagreement: Annotated[
         Share,
-        result("int8 is refused, and fp32 shipped, if its label differs from fp32's more often than this"),
+        result(
+            "int8 is refused, and fp32 shipped, if its label differs from fp32's more often than this", enters="judge"
+        ),
     ] = 0.02
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 FieldClass = Literal["result", "execution", "presentation"]
-Step = Literal["raw", "ferment", "scores", "cuts", "distill", "controls", "finish"]
+Step = Literal["raw", "ferment", "scores", "cuts", "distill", "controls", "judge", "finish"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 

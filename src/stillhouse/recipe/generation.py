@@ -261,20 +261,24 @@ class Distill(Distilling):
 class OtherText(Section):
     """Text that the teacher did not write, on which perplexity is measured."""
 
-    data: Annotated[str, result("Address of the texts", address=True)]
-    text: Annotated[str, result("Column that holds the text")] = "text"
-    most: Annotated[PositiveInt, result("At most so many texts")] = 200
+    data: Annotated[str, result("Address of the texts", enters="judge", address=True)]
+    text: Annotated[str, result("Column that holds the text", enters="judge")] = "text"
+    most: Annotated[PositiveInt, result("At most so many texts", enters="judge")] = 200
 
 
 class Evaluate(Section):
     """What is measured, and with what certainty."""
 
-    resamples: Annotated[PositiveInt, result("Bootstrap resamples for the intervals", ge=200)] = 2000
-    seed: Annotated[Seed, result("Seeds the bootstrap")] = 0
+    margin: Annotated[
+        float,
+        result("Share of right answers that the student may lack, where they are checked", enters="judge", gt=0, lt=1),
+    ] = 0.1
+    resamples: Annotated[PositiveInt, result("Bootstrap resamples for the intervals", enters="judge", ge=200)] = 2000
+    seed: Annotated[Seed, result("Seeds the bootstrap", enters="judge")] = 0
     prompts: Annotated[
-        PositiveInt, result("Test prompts that every model answers; all with a gold label come first")
+        PositiveInt, result("Test prompts that every model answers; all with a gold label come first", enters="judge")
     ] = 200
-    max_tokens: Annotated[PositiveInt, result("Longest answer in the test")] = 128
+    max_tokens: Annotated[PositiveInt, result("Longest answer in the test", enters="judge")] = 128
     samples: Annotated[PositiveInt, result("Answers shown side by side on the label")] = 8
     other_text: Annotated[OtherText | None, Field(description="Text that the teacher did not write; empty: none")] = (
         None
@@ -293,7 +297,9 @@ class Speed(Section):
 class Finish(Finishing):
     """Stage 4: the bottle."""
 
-    precision: Annotated[Literal["float32", "bfloat16"], result("Of the weights that ship")] = "bfloat16"
+    precision: Annotated[Literal["float32", "bfloat16"], result("Of the weights that ship", enters="judge")] = (
+        "bfloat16"
+    )
     evaluate: Annotated[Evaluate, Field(default_factory=Evaluate, description="Evaluation")]
     speed: Annotated[Speed, Field(default_factory=Speed, description="Speed measurement")]
 

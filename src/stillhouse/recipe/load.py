@@ -7,6 +7,7 @@ recipe = parse_recipe(mapping)
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,18 @@ def parse_recipe(
         known = lines or {}
         problems = [_problem(dict(item), file, known, kind) for item in error.errors(include_url=False)]
         raise StillhouseError.several(problems) from error
+
+
+def despite_override(gates: Sequence[str], reasons: Sequence[str]) -> list[str]:
+    """`--despite` and `--because` as an override of `finish.despite`; none where neither was given."""
+    if len(gates) != len(reasons):
+        raise StillhouseError(
+            f"{len(gates)} gates and {len(reasons)} reasons: each `--despite` needs a `--because`",
+            where="command line",
+            fix='write --despite retention --because "why it is right to ship"',
+        )
+    lifted = [{"gate": gate, "because": reason} for gate, reason in zip(gates, reasons, strict=True)]
+    return [f"finish.despite={json.dumps(lifted)}"] if lifted else []
 
 
 def _index(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: str) -> None:

@@ -7,7 +7,7 @@ section comes in several kinds, ``kind`` chooses. The tasks' own sections are in
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -93,12 +93,33 @@ class Distilling(Section):
     student: Annotated[Student, Field(description="The student")]
 
 
+GateName = Literal["retention", "worst-group", "amplification", "flips", "parity", "distillation", "behavior"]
+
+
+class Gates(Section):
+    """What must hold before the student is bottled."""
+
+    required: Annotated[tuple[GateName, ...], result("Gates that stop the bottling where they fail")] = get_args(
+        GateName
+    )
+    strict: Annotated[bool, result("Whether `not certified`, too, stops it: the test is too small to tell")] = False
+
+
+class Despite(Section):
+    """A gate that fails, and who ships all the same says why. It is printed on the label."""
+
+    gate: Annotated[GateName, result("Which gate")]
+    because: Annotated[str, result("Why it is right to ship", min_length=10)]
+
+
 class Finishing(Section):
     """Stage 4, as far as it is the same for every task."""
 
     name: Annotated[
         Name | None, result("Name of the student, on its label; empty: the recipe's. Some licenses ask for a prefix")
     ] = None
+    gates: Annotated[Gates, Field(default_factory=Gates, description="What must hold before it ships")]
+    despite: Annotated[tuple[Despite, ...], Field(description="Gates that may fail, each with the reason")] = ()
 
 
 class Recipe(Section):

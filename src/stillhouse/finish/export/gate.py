@@ -14,6 +14,7 @@ from typing import Any
 from stillhouse import documents
 from stillhouse.finish.evaluate import Answers
 from stillhouse.finish.export.onnx import OnnxClassifier, export_classifier, parity, quantize_int8
+from stillhouse.finish.gates import Gate, parity_gate
 from stillhouse.student import load_classifier, predict_proba
 
 _GATE_TEXTS = 2000  # enough to tell 1 % of disagreement from 2 % with certainty
@@ -21,11 +22,13 @@ _GATE_TEXTS = 2000  # enough to tell 1 % of disagreement from 2 % with certainty
 
 @dataclass(frozen=True)
 class Exported:
-    """answers: of the student and of each of its files. files: artifact -> file. gate: what it decided, and why."""
+    """answers: of the student and of each of its files. files: artifact -> file. gate: what it decided, and why.
+    parity: the same as a gate of the bottling, of what ships."""
 
     answers: dict[str, Answers]
     files: dict[str, Path]
     gate: dict[str, Any]
+    parity: Gate | None = None
 
     @property
     def shipped(self) -> str:
@@ -72,7 +75,11 @@ def export_student(
         f"allowed: {max_disagreement:.2%}",
         **asdict(compared),
     }
-    return Exported(answers, files, gate)
+    artifact = "onnx-int8" if passed else "onnx-fp32"
+    decided = parity_gate(
+        compared.agreement if passed else 1.0, compared.n, artifact=artifact, allowed=max_disagreement
+    )
+    return Exported(answers, files, gate, decided)
 
 
 def _gate_texts(raw: Path) -> list[str]:

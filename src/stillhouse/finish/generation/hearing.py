@@ -21,6 +21,7 @@ from stillhouse.finish.generation.summary import OTHER
 from stillhouse.finish.generation.verified import Checked, check_answers
 from stillhouse.finish.held_out import slices_of
 from stillhouse.signals.text import TextAnswer
+from stillhouse.statistics import Flags
 from stillhouse.verifiers import Verifier
 from stillhouse.workplace import Progress, silent
 
@@ -47,13 +48,14 @@ class Certainty:
 @dataclass(frozen=True)
 class Heard:
     """samples: every prompt with every model's answer. counts: passages and prompts, and those left out. judged:
-    documents that take part in any figure."""
+    documents that take part in any figure. right: of each model, which of the prompts with a verdict it got right."""
 
     rows: list[Row]
     contrasts: list[Contrast]
     samples: list[dict[str, Any]]
     counts: dict[str, int]
     judged: int
+    right: Mapping[str, Flags] | None = None
 
 
 def hear(
@@ -100,7 +102,9 @@ def hear(
     counts |= {"prompts": len(asked), "prompts left out: some model cannot take them": len(prompts) - len(asked)}
     rows += [row for one in found for row in one.rows()]
     judged |= {prompt.document for prompt in asked}
-    return Heard(rows, found, _samples(asked, said, checked), counts, len(judged))
+    return Heard(
+        rows, found, _samples(asked, said, checked), counts, len(judged), checked.right if checked is not None else None
+    )
 
 
 def _slices(documents: Sequence[Document], held: HeldText) -> tuple[dict[str, Bools], int]:

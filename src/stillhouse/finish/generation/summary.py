@@ -128,7 +128,7 @@ def _reading(contrasts: Sequence[Contrast]) -> list[str]:
     return lines
 
 
-def _deciding(contrasts: Sequence[Contrast]) -> list[Contrast]:
+def deciding(contrasts: Sequence[Contrast]) -> list[Contrast]:
     """What distillation is for: closeness to the teacher on held-out answers, and right answers.
 
     Likelihood of text decides only where neither was measured: whoever learns less forgets less of other text, too.
@@ -138,12 +138,12 @@ def _deciding(contrasts: Sequence[Contrast]) -> list[Contrast]:
 
 
 def _won(contrasts: Sequence[Contrast]) -> bool:
-    verdicts = {one.verdict for one in _deciding(contrasts)}
+    verdicts = {one.verdict for one in deciding(contrasts)}
     return "better" in verdicts and "worse" not in verdicts
 
 
 def _what(contrasts: Sequence[Contrast]) -> str:
-    metrics = {one.metric for one in _deciding(contrasts)}
+    metrics = {one.metric for one in deciding(contrasts)}
     words = ["in closeness to the teacher"] if metrics & {"kl", "agreement"} else []
     words += ["in right answers"] if "verified" in metrics else []
     return " and ".join(words) or "in the likelihood of held-out text"

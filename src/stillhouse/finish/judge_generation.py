@@ -1,14 +1,13 @@
-"""Stage 4 for ``text-generation``: judges what ships beside teacher and controls, and fills the bottle.
+"""The first step of stage 4 for ``text-generation``: judges what may ship beside teacher and controls.
 
-Reads all earlier stages; writes ``evaluation.json``, ``samples.jsonl`` and ``bottle/``. The student that is judged is
-read from the bottle's own files, in the precision in which they ship; controls are rounded alike.
+Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``evaluation.json``, ``samples.jsonl``,
+``audit.json`` and ``gates.json``. The student that is judged is read from the files that would ship, in the precision
+in which they would; controls are rounded alike.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,22 @@ from stillhouse import documents
 from stillhouse.addresses import peek, resolve
 from stillhouse.device import cpu_threads, place
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.finish.bottling import fill
 from stillhouse.finish.evaluate import TEACHER
+from stillhouse.finish.gates import Gate, distillation_gate, retention_gate
 from stillhouse.finish.generation.contrast import STUDENT
 from stillhouse.finish.generation.decoding import Speed, measure, parameters, weight_bytes
-from stillhouse.finish.generation.hearing import Certainty, Limits, hear
+from stillhouse.finish.generation.hearing import Certainty, Heard, Limits, hear
 from stillhouse.finish.generation.other_text import read_texts
 from stillhouse.finish.generation.passages import Document, Passage, Prompt, answered, choose_prompts, given
 from stillhouse.finish.generation.shipping import ship
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.generation.summary import ANSWERS, GIVEN, OTHER, summarize, warnings
-from stillhouse.finish.label_generation import card_parts, own_fields
+from stillhouse.finish.judgement import ARTIFACTS, Judgement
 from stillhouse.recipe.bind import load_teacher, teacher_bytes
 from stillhouse.recipe.generation import Ask, Generation
 from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals.text import Text, TextAnswer
-from stillhouse.store import reached, write_json
+from stillhouse.statistics import retention
 from stillhouse.teachers.local import model_folder
 from stillhouse.teachers.sequences import asked
 from stillhouse.verifiers import by_name
@@ -42,7 +41,6 @@ from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
 LIBRARIES = ("torch", "transformers", "numpy", "scipy")
-EVALUATION_SCHEMA = 1
 
 
 def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
@@ -68,9 +66,9 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     rows_in = documents.read(places.sealed("raw"), "test").to_pylist()
     if _asked(recipe) is not None:  # a plain text was asked as a turn of the user
         rows_in = [row | {"messages": row["messages"] or list(asked(row))} for row in rows_in]
-    bottle = places.draft / "bottle"
-    ship(places.sealed("distill") / "student", bottle, precision=recipe.finish.precision)
-    speakers = _speakers(recipe, places, bottle)
+    artifacts = places.draft / ARTIFACTS
+    ship(places.sealed("distill") / "student", artifacts, precision=recipe.finish.precision)
+    speakers = _speakers(recipe, places, artifacts)
     stored, settings, answers = _stored(recipe, places), recipe.finish.evaluate, _asked(recipe)
     with cpu_threads(recipe.distill.train.threads):
         heard = hear(
@@ -87,37 +85,48 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     size = {
         "student_parameters": parameters(speakers[STUDENT].model),
         "teacher_parameters": parameters(speakers[TEACHER].model) if TEACHER in speakers else None,
-        "student_bytes": weight_bytes(bottle),
+        "student_bytes": weight_bytes(artifacts),
         "teacher_bytes": teacher_bytes(recipe, cache=places.cache, base=places.base),
     }
     device = str(speakers[STUDENT].model.device)
     del speakers  # the teacher is loaded again for the clock, plain and in the student's precision
-    speeds = _speeds(recipe, places, bottle, device, progress)
+    speeds = _speeds(recipe, places, artifacts, device, progress)
     rows = [*heard.rows, *(row for name, one in speeds.items() for row in one.rows(name))]
     speed = {"precision": recipe.finish.precision, **{name: _speed_value(one) for name, one in speeds.items()}}
     summary = summarize(rows, heard.contrasts, speed=speed, size=size, counts=heard.counts)
-    write_json(
-        places.draft / "evaluation.json",
-        {"schema": EVALUATION_SCHEMA, "rows": [asdict(row) for row in rows], "summary": summary},
-    )
-    with (places.draft / "samples.jsonl").open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(sample, ensure_ascii=False) + "\n" for sample in heard.samples)
-    fill(
-        recipe,
-        places,
-        bottle,
+    Judgement(
+        rows=rows,
         summary=summary,
         shipped={"artifact": STUDENT, "file": "model.safetensors", "precision": recipe.finish.precision},
         warnings=warnings(summary),
-        own=partial(own_fields, recipe, heard.samples[: recipe.finish.evaluate.samples]),
-        card=card_parts,
-    )
-    reached("bottle-written")
+        findings=[],
+        gates=[distillation_gate(heard.contrasts), *([kept] if (kept := _retention(heard, recipe)) else [])],
+        samples=heard.samples,
+    ).write(places.draft)
     failed = len(rows_in) - heard.judged
     return StageResult({"rows_in": len(rows_in), "kept": heard.judged, "cut": 0, "failed": failed, **summary})
 
 
-def _speakers(recipe: Generation, places: Places, bottle: Path) -> dict[str, Speaker]:
+def _retention(heard: Heard, recipe: Generation) -> Gate | None:
+    """Right answers beside the teacher's, where there are any to compare."""
+    right = heard.right or {}
+    if TEACHER not in right or not len(right[STUDENT]):
+        return None
+    settings = recipe.finish.evaluate
+    kept = retention(
+        right[TEACHER],
+        right[STUDENT],
+        chance=0.0,
+        margin=settings.margin,
+        seed=settings.seed,
+        resamples=settings.resamples,
+    )
+    return retention_gate(
+        kept, margin=settings.margin, discordant=float((right[TEACHER] != right[STUDENT]).mean()), what="right answers"
+    )
+
+
+def _speakers(recipe: Generation, places: Places, artifacts: Path) -> dict[str, Speaker]:
     """The teacher, where it runs here; the student as it ships; the controls, rounded as it was."""
     speakers = {}
     section, device = recipe.ferment.teacher, place(recipe.distill.train.device, "float32").device
@@ -126,7 +135,7 @@ def _speakers(recipe: Generation, places: Places, bottle: Path) -> dict[str, Spe
         teacher.model.to(device)
         speakers[TEACHER] = Speaker.of(TEACHER, teacher.model, teacher.tokenizer, asked_by_template=True)
     load = partial(Speaker.load, precision=recipe.finish.precision, device=device)
-    speakers[STUDENT] = load(STUDENT, bottle)
+    speakers[STUDENT] = load(STUDENT, artifacts)
     return speakers | {name: load(name, places.sealed("controls") / name) for name in recipe.controls}
 
 
@@ -191,11 +200,11 @@ def _system(recipe: Generation) -> str:
     return answers.system if answers else ""
 
 
-def _speeds(recipe: Generation, places: Places, bottle: Path, device: str, progress: Progress) -> dict[str, Speed]:
+def _speeds(recipe: Generation, places: Places, artifacts: Path, device: str, progress: Progress) -> dict[str, Speed]:
     """Student and teacher in turn, in the same precision, on the same threads."""
     progress("measuring speed", 0, 1)
     settings, section = recipe.finish.speed, recipe.ferment.teacher
-    folders = {STUDENT: bottle}
+    folders = {STUDENT: artifacts}
     if isinstance(section, LocalTeacher):
         files = resolve(section.model, cache=places.cache, base=places.base)
         folders[TEACHER] = model_folder(files, places.cache)

@@ -1,24 +1,23 @@
-"""Stage 4: exports the student, judges every artifact on the test split, and fills the bottle.
+"""The first step of stage 4: exports the student, and judges every artifact on the test split.
 
-Reads all earlier stages; writes ``evaluation.json`` and ``bottle/``.
+Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``evaluation.json``, ``audit.json`` and
+``gates.json``.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem
-from stillhouse.finish.bottling import fill
 from stillhouse.finish.evaluate import TEACHER, Answers, evaluate, retain, retention_rows
 from stillhouse.finish.export.gate import Exported, export_student
 from stillhouse.finish.export.onnx import OnnxClassifier
+from stillhouse.finish.gates import retention_gate
 from stillhouse.finish.held_out import HeldOut
-from stillhouse.finish.label_classification import card_parts, own_fields
+from stillhouse.finish.judgement import ARTIFACTS, Judgement
 from stillhouse.finish.rivals import baselines, controls
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.finish.summary import speed_and_size_rows, summarize, warnings
@@ -26,13 +25,11 @@ from stillhouse.recipe.bind import load_teacher, prompt_of, teacher_bytes
 from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals import ClassProbs
-from stillhouse.store import reached, write_json
 from stillhouse.teachers import score_texts
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 2
+VERSION = 1
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
-EVALUATION_SCHEMA = 1
 
 
 def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
@@ -82,13 +79,24 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     for name, retained in kept.items():
         rows += retention_rows(name, retained)
     summary = summarize(rows, gold_seen, kept[shipped], shipped, speeds, files, their_bytes, exported.gate)
-    write_json(
-        places.draft / "evaluation.json",
-        {"schema": EVALUATION_SCHEMA, "rows": [asdict(row) for row in rows], "summary": summary},
-    )
-    _fill_bottle(recipe, places, files[shipped], shipped, summary, test)
-    reached("bottle-written")
-    shutil.rmtree(places.draft / "onnx")
+    gates = [
+        retention_gate(
+            kept[shipped], margin=settings.margin, discordant=_discordant(test, artifacts[TEACHER], artifacts[shipped])
+        ),
+        *([exported.parity] if exported.parity else []),
+    ]
+    Judgement(
+        rows=rows,
+        summary=summary,
+        shipped={
+            "artifact": shipped,
+            "file": files[shipped].relative_to(places.draft / ARTIFACTS).as_posix(),
+            "max_length": recipe.distill.train.max_length,
+        },
+        warnings=warnings(summary, unanswered=test.unanswered),
+        findings=[],
+        gates=gates,
+    ).write(places.draft)
     total = len(test.gold) + test.unanswered
     return StageResult(
         {
@@ -102,11 +110,19 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     )
 
 
+def _discordant(test: HeldOut, teacher: Answers, other: Answers) -> float:
+    """The share of documents that just one of the two labels rightly."""
+    return float(((teacher.labels == test.gold) != (other.labels == test.gold)).mean())
+
+
 def _export(recipe: Classification, places: Places, test: HeldOut) -> Exported:
-    int8 = recipe.finish.int8
+    """The student as it is, and ``onnx/`` beside it, in the folder of all that may be bottled."""
+    int8, folder = recipe.finish.int8, places.draft / ARTIFACTS
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(places.sealed("distill") / "student", folder)
     return export_student(
         places.sealed("distill") / "student",
-        places.draft / "onnx",
+        folder / "onnx",
         test.texts,
         raw=places.sealed("raw"),
         max_length=recipe.distill.train.max_length,
@@ -160,27 +176,3 @@ def _speeds(
     )
     progress("measuring speed", 2, 2)
     return {"exported": exported, TEACHER: asked}
-
-
-def _fill_bottle(
-    recipe: Classification, places: Places, artifact: Path, shipped: str, summary: dict[str, Any], test: HeldOut
-) -> None:
-    bottle = places.draft / "bottle"
-    shutil.rmtree(bottle, ignore_errors=True)
-    shutil.copytree(places.sealed("distill") / "student", bottle)
-    (bottle / "onnx").mkdir()
-    shutil.copyfile(artifact, bottle / "onnx" / artifact.name)
-    fill(
-        recipe,
-        places,
-        bottle,
-        summary=summary,
-        shipped={
-            "artifact": shipped,
-            "file": f"onnx/{artifact.name}",
-            "max_length": recipe.distill.train.max_length,
-        },
-        warnings=warnings(summary, unanswered=test.unanswered),
-        own=partial(own_fields, recipe),
-        card=card_parts,
-    )

@@ -1,0 +1,118 @@
+"""Gates: what must hold before the student is bottled, decided from what was measured, and what to try where it fails.
+
+gates = [retention_gate(kept, margin=0.06), of_findings("worst-group", findings)]
+stop = refused(gates, required=("retention", "flips"), strict=False, despite=("flips",))
+
+``passed``: shown to hold. ``failed``: it does not hold, or a test that was large enough to show it did not.
+``not certified``: the test is too small to tell; that is a warning on the label, and stops only where ``strict`` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from stillhouse.finish.audit.findings import Finding, Status
+from stillhouse.finish.generation.contrast import Contrast
+from stillhouse.finish.generation.summary import deciding
+from stillhouse.recipe.model import GateName
+from stillhouse.statistics import Retention, items_needed
+
+# which probes of the audit a gate looks at
+PROBES: dict[GateName, tuple[str, ...]] = {
+    "worst-group": ("worst group",),
+    "amplification": ("group gap", "choices"),
+    "flips": ("swap",),
+    "behavior": ("identity", "refusal twins", "memorized"),
+}
+ADVICE: dict[GateName, str] = {
+    "retention": "train longer (`distill.train.epochs`), keep more layers (`distill.student.keep`), add documents, or "
+    "cut less (`stillhouse cuts RUN`)",
+    "worst-group": "add documents of that group, keep `distill.cuts.quotas` on, or raise `distill.loss.temperature`",
+    "amplification": "see in `stillhouse cuts RUN` whether a cut took that group, raise `distill.loss.temperature`, or "
+    "choose a teacher with a smaller gap",
+    "flips": "add documents in which only the identity word differs, or raise `distill.loss.temperature`",
+    "parity": "ship float32 (`finish.int8.enabled: false`), or allow more (`finish.int8.max_disagreement`)",
+    "distillation": "train longer, use distributions of the teacher (`ferment.distributions`), or ship the control",
+    "behavior": "cut the answers that taught it (`stillhouse cuts RUN`, `stillhouse explain RUN ROW`), and train again",
+}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One decision. words: what was found. advice: what to try next."""
+
+    name: GateName
+    status: Status
+    words: str
+    advice: str
+
+
+def retention_gate(kept: Retention, *, margin: float, discordant: float, what: str = "accuracy") -> Gate:
+    """Whether the student is shown to lie less than ``margin`` (accuracy, or another share) below its teacher.
+
+    discordant: share of items that just one of them got right. A test is too small where even an equal student, with
+    as many discordant answers, would be shown less often than four times in five.
+    """
+    said = (
+        f"{what}, student − teacher: {100 * kept.difference.value:+.1f} points, one-sided 95 % lower bound "
+        f"{100 * kept.difference_lower_95:+.1f}, allowed −{100 * margin:.1f}"
+    )
+    if kept.difference_lower_95 > -margin:
+        return Gate("retention", "passed", said, "")
+    needed = items_needed(max(discordant, 1.0 / kept.n), margin)
+    if kept.n < needed and kept.difference.upper >= -margin:
+        return Gate(
+            "retention",
+            "not certified",
+            f"{said}; {kept.n} test documents cannot show it, {needed} could",
+            ADVICE["retention"],
+        )
+    return Gate("retention", "failed", said, ADVICE["retention"])
+
+
+def distillation_gate(contrasts: Sequence[Contrast]) -> Gate:
+    """Whether the student is better than each control: trained without the teacher's distributions, or not at all."""
+    if not contrasts:
+        return Gate("distillation", "not certified", "no control was trained to compare with", "set `controls`")
+    told = {verdict: [one for one in deciding(contrasts) if one.verdict == verdict] for verdict in ("better", "worse")}
+    words = "; ".join(
+        f"{verdict} than {one.baseline} in {one.metric} on {one.slice}"
+        for verdict, found in told.items()
+        for one in found
+    )
+    if told["worse"]:
+        return Gate("distillation", "failed", words, ADVICE["distillation"])
+    beaten = {one.baseline for one in told["better"]}
+    if beaten == {one.baseline for one in contrasts}:
+        return Gate("distillation", "passed", words, "")
+    return Gate("distillation", "not certified", words or "it cannot be told from its controls", ADVICE["distillation"])
+
+
+def parity_gate(agreement: float, n: int, *, artifact: str, allowed: float) -> Gate:
+    """Whether what ships names the same label as float32 on all but ``allowed`` of ``n`` texts."""
+    words = f"{artifact} differs from float32 on {1 - agreement:.2%} of {n} texts, allowed {allowed:.2%}"
+    return Gate("parity", "passed" if 1 - agreement <= allowed else "failed", words, ADVICE["parity"])
+
+
+def of_findings(name: GateName, findings: Sequence[Finding]) -> Gate | None:
+    """The gate over all findings of its probes; ``None`` where nothing of the kind was looked at."""
+    judged = [one for one in findings if one.probe in PROBES[name] and one.status != "reported"]
+    if not judged:
+        return None
+    by = {status: [one for one in judged if one.status == status] for status in get_args(Status)}
+    for status in ("failed", "not certified"):
+        if by[status]:
+            words = "; ".join(one.words for one in by[status][:3])
+            more = f"; and {len(by[status]) - 3} more" if len(by[status]) > 3 else ""
+            return Gate(name, status, words + more, ADVICE[name])
+    return Gate(name, "passed", f"{len(judged)} findings within their limits", "")
+
+
+def refused(
+    gates: Sequence[Gate], *, required: Collection[str], strict: bool, despite: Collection[str] = ()
+) -> list[Gate]:
+    """The gates that stop the bottling. strict: ``not certified`` stops, too. despite: those somebody answers for."""
+    stops: tuple[Status, ...] = ("failed", "not certified") if strict else ("failed",)
+    return [gate for gate in gates if gate.status in stops and gate.name in required and gate.name not in despite]
