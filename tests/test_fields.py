@@ -184,6 +184,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "finish.despite.*.gate": ("parity", "finish"),
     "finish.despite.*.because": ("another good reason", "finish"),
     "finish.evaluate.margin": (0.1, "judge"),
+    "finish.evaluate.clusters": ("tone", "judge"),
     "finish.evaluate.resamples": (300, "judge"),
     "finish.evaluate.seed": (3, "judge"),
     "finish.int8.enabled": (False, "judge"),

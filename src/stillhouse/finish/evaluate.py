@@ -21,7 +21,9 @@ from stillhouse.statistics import (
     bootstrap_macro_f1,
     calibration_error,
     mcnemar_exact,
+    mean_of,
     proportion,
+    recovered_gap,
     retention,
 )
 
@@ -42,6 +44,10 @@ class Answers:
     def of(cls, probs: npt.NDArray[Any]) -> Answers:
         """Answers whose labels are the most probable ones."""
         return cls(np.asarray(probs.argmax(axis=1), dtype=np.int64), np.asarray(probs, dtype=np.float64))
+
+    def only(self, mask: Bools) -> Answers:
+        """About the documents of ``mask`` (N,) alone."""
+        return Answers(self.labels[mask], None if self.probs is None else self.probs[mask])
 
 
 @dataclass(frozen=True)
@@ -99,31 +105,65 @@ def _against_teacher(name: str, answers: Answers, teacher: Answers, gold: Ints) 
     return rows
 
 
-def retention_rows(name: str, kept: Retention) -> list[Row]:
+def retention_rows(name: str, kept: Retention, *, slice_name: str = "all") -> list[Row]:
     """The retention of one artifact as rows; a ratio that is not certified has no value."""
     rows = [
-        _row(name, "retention_difference", "all", kept.difference),
-        Row(name, "retention_difference_lower_95", "all", kept.difference_lower_95, None, None, kept.n),
+        _row(name, "retention_difference", slice_name, kept.difference),
+        Row(name, "retention_difference_lower_95", slice_name, kept.difference_lower_95, None, None, kept.n),
     ]
-    for metric, interval in (("retention_ratio", kept.ratio), ("retention_chance_corrected", kept.chance_corrected)):
-        uncertified = Row(name, metric, "all", None, None, None, kept.n)
-        rows.append(uncertified if interval is None else _row(name, metric, "all", interval))
+    ratios = (
+        ("retention_ratio", kept.ratio, kept.ratio_lower_95),
+        ("retention_chance_corrected", kept.chance_corrected, kept.chance_corrected_lower_95),
+    )
+    for metric, interval, lower in ratios:
+        uncertified = Row(name, metric, slice_name, None, None, None, kept.n)
+        rows.append(uncertified if interval is None else _row(name, metric, slice_name, interval))
+        rows.append(Row(name, f"{metric}_lower_95", slice_name, lower, None, None, kept.n))
     return rows
 
 
 def retain(
-    gold: Ints, teacher: Answers, other: Answers, *, labels: int, margin: float, resamples: int, seed: int
+    gold: Ints,
+    teacher: Answers,
+    other: Answers,
+    *,
+    labels: int,
+    margin: float,
+    resamples: int,
+    seed: int,
+    clusters: Sequence[str] | None = None,
 ) -> Retention:
-    """What ``other`` keeps of the teacher's accuracy; chance is the better of guessing and the majority label."""
+    """What ``other`` keeps of the teacher's accuracy; chance is the better of guessing and the majority label.
+
+    clusters (N,): documents of equal name are drawn together.
+    """
     chance = max(1 / labels, float(np.bincount(gold, minlength=labels).max() / len(gold)))
     return retention(
         teacher.labels == gold,
         other.labels == gold,
-        chance=chance,
+        chance=min(chance, 0.999),  # a slice may hold one label alone, which a constant guess always hits
         margin=margin,
         seed=seed,
         resamples=resamples,
+        clusters=clusters,
     )
+
+
+def gap_rows(
+    name: str, gold: Ints, artifacts: Mapping[str, Answers], baselines: Sequence[str], *, resamples: int, seed: int
+) -> list[Row]:
+    """How far ``name`` came from each baseline towards the teacher; a gap that is not certified has no value."""
+    rows = []
+    for baseline in baselines:
+        columns = [artifacts[one].labels == gold for one in (TEACHER, name, baseline)]
+        found = recovered_gap(
+            mean_of(np.stack(columns, axis=1)), len(gold), better="higher", seed=seed, resamples=resamples
+        )
+        metric = f"recovered_gap_over_{baseline}"
+        empty = Row(name, metric, "all", None, None, None, found.n)
+        rows.append(empty if found.value is None else _row(name, metric, "all", found.value))
+        rows.append(Row(name, f"{metric}_lower_95", "all", found.lower_95, None, None, found.n))
+    return rows
 
 
 def gold_equivalent(curve: Sequence[tuple[int, float]], accuracy: float) -> tuple[int | None, str]:

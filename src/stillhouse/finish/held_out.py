@@ -25,7 +25,8 @@ class HeldOut:
     """N documents, in the order of their file. gold: label numbers (N,). teacher_probs: (N, K), calibrated.
 
     slices: name -> mask (N,), one for each value of each group column and, where there are several, for each source.
-    unanswered: test documents that the teacher gave no answer about.
+    columns: name -> value of each document, of every group column and of ``source``. unanswered: test documents that
+    the teacher gave no answer about.
     """
 
     ids: Sequence[str]
@@ -33,6 +34,7 @@ class HeldOut:
     gold: Ints
     teacher_probs: npt.NDArray[np.float64]
     slices: Mapping[str, Bools]
+    columns: Mapping[str, Sequence[str | None]]
     unanswered: int
 
     @classmethod
@@ -54,8 +56,28 @@ class HeldOut:
             gold=np.array([labels.index(row["label"]) for row in rows], dtype=np.int64),
             teacher_probs=signal.probabilities_for(ids),
             slices=slices_of(rows),
+            columns={
+                key.removeprefix(documents.GROUP_PREFIX): [row[key] for row in rows]
+                for key in rows[0]
+                if key.startswith(documents.GROUP_PREFIX) or key == "source"
+            },
             unanswered=len(table) - len(rows),
         )
+
+    def clusters(self, name: str | None) -> list[str] | None:
+        """Which documents are drawn together: those of equal value in the group column, or ``source``, of that name.
+
+        A document without a value stands for itself.
+        """
+        if name is None:
+            return None
+        found = zip(self.columns[name], self.ids, strict=True)
+        return [f"={value}" if value is not None else identifier for value, identifier in found]
+
+    @property
+    def groups(self) -> dict[str, Sequence[str | None]]:
+        """The group columns, without the source."""
+        return {name: values for name, values in self.columns.items() if name != "source"}
 
 
 def slices_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Bools]:

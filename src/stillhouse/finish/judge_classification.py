@@ -12,7 +12,7 @@ from typing import Any
 
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem
-from stillhouse.finish.evaluate import TEACHER, Answers, evaluate, retain, retention_rows
+from stillhouse.finish.evaluate import TEACHER, Answers, Row, evaluate, gap_rows, retain, retention_rows
 from stillhouse.finish.export.gate import Exported, export_student
 from stillhouse.finish.export.onnx import OnnxClassifier
 from stillhouse.finish.gates import retention_gate
@@ -29,12 +29,23 @@ from stillhouse.teachers import score_texts
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
+SMALLEST_SLICE = 30  # documents; fewer say nothing, and a column of names would flood the report
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
 
 
 def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
-    """Nothing can be said of this step before the work."""
-    return []
+    """The column of clusters has to be there; all else is known only after the training."""
+    wanted = recipe.finish.evaluate.clusters
+    known = {"source", *(name for source in recipe.raw.sources for name in source.columns.groups)}
+    if wanted is None or wanted in known:
+        return []
+    return [
+        Problem(
+            f"there is no group {wanted!r}; there is {', '.join(sorted(known))}",
+            "finish.evaluate.clusters",
+            "name one of them, or map it in `raw.sources.columns.groups`",
+        )
+    ]
 
 
 def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
@@ -73,11 +84,21 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
             margin=settings.margin,
             resamples=settings.resamples,
             seed=settings.seed,
+            clusters=test.clusters(settings.clusters),
         )
-        for name in ("student", shipped)
+        for name in dict.fromkeys(("student", shipped))
     }
     for name, retained in kept.items():
         rows += retention_rows(name, retained)
+    rows += _by_slice(test, artifacts, shipped, recipe)
+    rows += gap_rows(
+        shipped,
+        test.gold,
+        artifacts,
+        [name for name in artifacts if name not in (TEACHER, *exported.answers)],
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
     summary = summarize(rows, gold_seen, kept[shipped], shipped, speeds, files, their_bytes, exported.gate)
     gates = [
         retention_gate(
@@ -108,6 +129,27 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
             "int8_gate": exported.gate,
         }
     )
+
+
+def _by_slice(test: HeldOut, artifacts: dict[str, Answers], shipped: str, recipe: Classification) -> list[Row]:
+    """What ships beside the teacher in each slice that is large enough for an interval."""
+    rows, settings = [], recipe.finish.evaluate
+    clusters = test.clusters(settings.clusters)
+    for name, mask in test.slices.items():
+        if mask.sum() < SMALLEST_SLICE:
+            continue
+        kept = retain(
+            test.gold[mask],
+            artifacts[TEACHER].only(mask),
+            artifacts[shipped].only(mask),
+            labels=len(recipe.labels),
+            margin=settings.margin,
+            resamples=settings.resamples,
+            seed=settings.seed,
+            clusters=[one for one, here in zip(clusters, mask, strict=True) if here] if clusters else None,
+        )
+        rows += retention_rows(shipped, kept, slice_name=name)
+    return rows
 
 
 def _discordant(test: HeldOut, teacher: Answers, other: Answers) -> float:

@@ -167,6 +167,13 @@ class Evaluate(Section):
         float,
         result("Student may be so much worse than the teacher: 0.05 is five points", enters="judge", gt=0, lt=1),
     ] = 0.06
+    clusters: Annotated[
+        str | None,
+        result(
+            "A group column, or `source`, whose documents are not independent and are drawn together; empty: none",
+            enters="judge",
+        ),
+    ] = None
     resamples: Annotated[PositiveInt, result("Bootstrap resamples for the intervals", enters="judge", ge=200)] = 2000
     seed: Annotated[Seed, result("Seeds the bootstrap", enters="judge")] = 0
 

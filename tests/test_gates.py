@@ -1,0 +1,95 @@
+"""Gates: what is shown passes, what is shown not to hold stops, and too small a test says so with the size it needs."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from stillhouse.finish.audit.findings import Finding, Status
+from stillhouse.finish.gates import ADVICE, PROBES, Gate, of_findings, parity_gate, refused, retention_gate
+from stillhouse.recipe.model import GateName
+from stillhouse.statistics import items_needed, retention
+
+
+def decided(n: int, *, lost: int, gained: int, margin: float = 0.05) -> Gate:
+    """A test of ``n`` items: the teacher is right about four fifths, the student loses and gains some of them."""
+    teacher = np.arange(n) < 0.8 * n
+    student = teacher.copy()
+    student[:lost] = False
+    student[n - gained :] = True
+    kept = retention(teacher, student, chance=0.5, margin=margin, seed=0, resamples=300)
+    return retention_gate(kept, margin=margin, discordant=(lost + gained) / n)
+
+
+def test_an_equal_student_passes_on_enough_items_and_is_not_certified_on_few() -> None:
+    assert decided(2000, lost=80, gained=80).status == "passed"
+    few = decided(60, lost=4, gained=4)
+    assert few.status == "not certified"
+    assert str(items_needed(8 / 60, 0.05)) in few.words
+
+
+def test_a_worse_student_fails_however_small_the_test_once_it_is_shown() -> None:
+    assert decided(2000, lost=300, gained=20).status == "failed"
+    assert decided(60, lost=30, gained=0).status == "failed"  # too few for the margin, and still plain to see
+
+
+def test_a_test_that_was_large_enough_and_did_not_show_it_fails() -> None:
+    gate = decided(2000, lost=150, gained=50)  # five points below, with a margin of five
+    assert gate.status == "failed" and gate.advice == ADVICE["retention"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_passed_gate_never_fails_with_a_wider_margin(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    teacher = random.random(700) < 0.8
+    student = np.where(random.random(700) < 0.1, ~teacher, teacher)
+    kept = retention(teacher, student, chance=0.5, margin=0.05, seed=0, resamples=200)
+    order = {"failed": 0, "not certified": 1, "passed": 2}
+    found = [
+        order[retention_gate(kept, margin=margin, discordant=float((teacher != student).mean())).status]
+        for margin in (0.01, 0.03, 0.06, 0.1, 0.2, 0.4)
+    ]
+    passed = [rank == 2 for rank in found]
+    assert passed == sorted(passed) and passed[-1]
+
+
+def finding(probe: str, status: Status, words: str = "x") -> Finding:
+    return Finding(probe, "a", status, 0.1, 0.2, 0.1, 0.0, 0.2, 0.02, 100, words)
+
+
+def test_the_worst_finding_decides_and_what_is_only_reported_decides_nothing() -> None:
+    for name, probes in PROBES.items():
+        for probe in probes:
+            one = [finding(probe, "passed"), finding(probe, "reported")]
+            assert (found := of_findings(name, one)) is not None and found.status == "passed"
+            one.append(finding(probe, "not certified", "too few"))
+            assert (found := of_findings(name, one)) is not None and "too few" in found.words
+            one.append(finding(probe, "failed", "much worse"))
+            assert (found := of_findings(name, one)) is not None and found.status == "failed"
+            assert "much worse" in found.words and found.advice
+        assert of_findings(name, [finding(probes[0], "reported"), finding("another", "failed")]) is None
+
+
+def test_only_required_gates_stop_and_strict_ones_stop_at_what_is_not_certified() -> None:
+    gates = [
+        Gate("retention", "failed", "", ""),
+        Gate("flips", "not certified", "", ""),
+        Gate("parity", "passed", "", ""),
+    ]
+    every = get_args(GateName)
+
+    def stopped(**options: object) -> list[str]:
+        return [gate.name for gate in refused(gates, **{"required": every, "strict": False, **options})]  # type: ignore[arg-type]
+
+    assert stopped() == ["retention"]
+    assert stopped(strict=True) == ["retention", "flips"]
+    assert stopped(strict=True, required=("flips", "parity")) == ["flips"]
+    assert stopped(despite=("retention",)) == []
+    assert not set(every) - set(ADVICE), "every gate says what to try next"
+
+
+def test_parity_is_about_what_ships() -> None:
+    assert parity_gate(0.985, 2000, artifact="onnx-int8", allowed=0.02).status == "passed"
+    assert parity_gate(0.97, 2000, artifact="onnx-int8", allowed=0.02).status == "failed"
