@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -15,6 +17,8 @@ import stillhouse
 from stillhouse import documents
 from stillhouse.cli import app
 from stillhouse.cuts import read as read_cuts
+from stillhouse.diff import compare
+from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run, stage_summaries
 from stillhouse.explain import explain_row
 from stillhouse.finish.bottle import Bottle, verify_bottle
@@ -34,6 +38,8 @@ def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished
         "answers": str(folder / "answers.sqlite"),
         "cache": str(folder / "cache"),
     }
+    mapping["finish"]["gates"] = {}  # all of them
+    mapping["finish"]["evaluate"]["margin"] = 0.2  # a hundred documents show no less
     mapping["controls"] = {"kinds": ["tfidf-gold", "student-gold", "gold-curve"], "gold_curve": [20, 60]}
     return run(parse_recipe(mapping), base=world.folder)
 
@@ -132,6 +138,56 @@ def test_a_row_s_story_ends_with_what_the_shipped_student_says(finished: Finishe
     assert story[-1].startswith("  the shipped student says: ")
 
 
+def test_a_failed_gate_stops_the_bottling_and_despite_it_the_label_says_why(
+    world: World, finished: Finished, workdir: Path
+) -> None:
+    shutil.copytree(finished.folder, workdir / "runs" / "tiny")
+    mapping = yaml.safe_load((finished.folder / "recipe.yaml").read_text("utf-8"))
+    mapping["paths"]["runs"] = str(workdir / "runs")
+    mapping["finish"]["evaluate"]["margin"] = 0.0001  # nobody is as good as that
+    recipe = world.folder / "strict.yaml"
+    recipe.write_text(yaml.safe_dump(mapping), "utf-8")
+    refused = CliRunner().invoke(app, ["run", str(recipe)])
+    assert isinstance(refused.exception, StillhouseError) and "`retention` failed" in str(refused.exception)
+    left = workdir / "runs" / "tiny"
+    assert json.loads((left / "4-judge" / "gates.json").read_text("utf-8"))["gates"][0]["status"] == "failed"
+    half = CliRunner().invoke(app, ["run", str(recipe), "--despite", "retention"])
+    assert isinstance(half.exception, StillhouseError) and "--because" in str(half.exception)
+    before = stage_summaries(left)["4-judge"]
+    shipped = CliRunner().invoke(
+        app, ["run", str(recipe), "--despite", "retention", "--because", "only a test of gates"]
+    )
+    assert shipped.exit_code == 0, shipped.output
+    assert stage_summaries(left)["4-judge"] == before  # it was not judged again
+    label = json.loads((left / "4-finish" / "bottle" / "label.json").read_text("utf-8"))
+    assert [(one["gate"], one["because"]) for one in label["despite"]] == [("retention", "only a test of gates")]
+    assert "only a test of gates" in shipped.output
+    assert "only a test of gates" in (left / "4-finish" / "bottle" / "README.md").read_text("utf-8")
+
+
+def test_two_runs_are_told_apart_by_what_changed_and_document_by_document(finished: Finished, workdir: Path) -> None:
+    same = compare(finished.folder, finished.folder)
+    assert not (same.recipe or same.steps or same.data or same.cuts or same.results)
+    assert "cannot be told apart" in same.reading[-1] and "+0.0 points" in same.reading[0]
+    other = workdir / "other"
+    shutil.copytree(finished.folder, other)
+    lock = other / "recipe.lock.yaml"
+    lock.write_text(lock.read_text("utf-8").replace("epochs: 2.0", "epochs: 3.0"), "utf-8")
+    path = other / "4-judge" / "predictions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    shipped = finished.evaluation["shipped"]["artifact"]
+    right = [row for row in rows if row["artifact"] == shipped and row["predicted"] == row["gold"]]
+    for row in right[:40]:  # of a hundred
+        row["predicted"] = next(label for label in LABELS if label != row["gold"])
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    found = compare(finished.folder, other)
+    assert [(one.what, one.before, one.after) for one in found.recipe] == [("distill.train.epochs", "2.0", "3.0")]
+    assert "-40.0 points" in found.reading[0] and "40 documents only the first labels rightly" in found.reading[0]
+    assert "is clear" in found.reading[-1]
+    shutil.rmtree(other / "1-raw")
+    assert any(change.after == "" for change in compare(finished.folder, other).cuts)
+
+
 def test_signals_join_by_id_and_keep_the_raw_answer(finished: Finished) -> None:
     signal = ClassProbs.read(finished.folder / "2-ferment")
     assert list(signal.ids) == sorted(signal.ids)
@@ -187,7 +243,7 @@ def test_the_ledger_tells_what_ran(finished: Finished) -> None:
     events = [entry["event"] for entry in Ledger(finished.folder / "ledger.jsonl", "x").entries()]
     assert events[0] == "run-started"
     assert events[-1] == "run-finished"
-    assert events.count("step-sealed") == 7
+    assert events.count("step-sealed") == 8
 
 
 def test_raising_the_number_of_rows_asks_only_for_the_new_ones(world: World, workdir: Path) -> None:

@@ -206,11 +206,25 @@ def show(
     console.show_rows(stages)
     if "1-raw" in stages:
         console.show_cleaning(stages["1-raw"])
+    finished = Finished(run_folder, (), ())
     if "4-finish" in stages:
-        finished = Finished(run_folder, (), ())
         console.show_label(finished.label)
-        if rows:
-            console.show_evaluation(finished.evaluation["rows"])
+    elif "4-judge" in stages:
+        console.show_gates(finished.gates)
+    if rows and "4-judge" in stages:
+        console.show_evaluation(finished.evaluation["rows"])
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="Run folder to compare with.")],
+    after: Annotated[Path, typer.Argument(help="Run folder that is compared.")],
+) -> None:
+    """Show what changed between two runs: recipe, data, cuts and results."""
+    from stillhouse import console
+    from stillhouse.diff import compare
+
+    console.show_difference(compare(before, after))
 
 
 @app.command()

@@ -25,6 +25,7 @@ from stillhouse.recipe.rights import RightsView
 from stillhouse.rights import DISCLAIMER
 
 if TYPE_CHECKING:
+    from stillhouse.diff import Difference
     from stillhouse.preview_chat import PreviewedRow
     from stillhouse.trial import Notebook, Outcome
     from stillhouse.use import Said
@@ -208,6 +209,39 @@ def show_moved(steps: Sequence[PlannedStep], settings: Sequence[str], seconds: f
     out.print("to keep it, run your recipe with:")
     for one in settings:
         out.print(f"  --set {escape(shlex.quote(one))}", soft_wrap=True)
+
+
+def show_gates(gates: Sequence[Mapping[str, str]]) -> None:
+    """Of a run that was judged and not bottled."""
+    table = Table(title="Gates; nothing is bottled", title_justify="left")
+    for column in ("gate", "", "found", "what to try"):
+        table.add_column(column, overflow="fold")
+    for gate in gates:
+        table.add_row(gate["name"], gate["status"], escape(gate["words"]), escape(gate["advice"]))
+    out.print(table)
+
+
+def show_difference(found: Difference) -> None:
+    """What changed between two runs, a table for each kind of change."""
+    shown = (
+        ("Recipe", found.recipe),
+        ("Stages and libraries", found.steps),
+        ("Data", found.data),
+        ("Cuts", found.cuts),
+        ("Results", found.results),
+    )
+    for title, changes in shown:
+        if not changes:
+            out.print(f"[bold]{title}[/]: nothing changed")
+            continue
+        table = Table(title=title, title_justify="left")
+        for column in ("what", "before", "after"):
+            table.add_column(column, overflow="fold")
+        for change in changes:
+            table.add_row(*(escape(value) for value in (change.what, change.before, change.after)))
+        out.print(table)
+    for line in found.reading:
+        out.print(escape(line), soft_wrap=True)
 
 
 def show_evaluation(rows: list[dict[str, Any]]) -> None:

@@ -51,6 +51,12 @@ class Finished:
         return loaded
 
     @property
+    def gates(self) -> list[dict[str, Any]]:
+        """What was decided before the bottling."""
+        loaded = json.loads((self.folder / FOLDERS["judge"] / "gates.json").read_text("utf-8"))
+        return list(loaded["gates"])
+
+    @property
     def label(self) -> dict[str, Any]:
         """The bottle's label."""
         loaded: dict[str, Any] = json.loads((self.bottle / "label.json").read_text("utf-8"))

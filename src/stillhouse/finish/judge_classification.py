@@ -1,7 +1,7 @@
 """The first step of stage 4: exports the student, and judges every artifact on the test split.
 
-Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``evaluation.json``, ``audit.json`` and
-``gates.json``.
+Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``predictions.parquet``, ``evaluation.json``,
+``audit.json`` and ``gates.json``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem
@@ -106,6 +109,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         ),
         *([exported.parity] if exported.parity else []),
     ]
+    _write_predictions(places.draft, test, artifacts, recipe.labels)
     Judgement(
         rows=rows,
         summary=summary,
@@ -129,6 +133,21 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
             "int8_gate": exported.gate,
         }
     )
+
+
+def _write_predictions(folder: Path, test: HeldOut, artifacts: dict[str, Answers], labels: tuple[str, ...]) -> None:
+    """What every artifact said about every test document, so that two runs can be compared document by document."""
+    columns: dict[str, list[Any]] = {"id": [], "gold": [], "artifact": [], "predicted": [], "probability": []}
+    for name, answers in artifacts.items():
+        columns["id"] += test.ids
+        columns["gold"] += [labels[number] for number in test.gold]
+        columns["artifact"] += [name] * len(test.ids)
+        columns["predicted"] += [labels[number] for number in answers.labels]
+        sure = [None] * len(test.ids) if answers.probs is None else answers.probs.max(axis=1).tolist()
+        columns["probability"] += sure
+    kinds = {name: pa.float64() if name == "probability" else pa.string() for name in columns}
+    table = pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()})
+    pq.write_table(table, folder / "predictions.parquet")
 
 
 def _by_slice(test: HeldOut, artifacts: dict[str, Answers], shipped: str, recipe: Classification) -> list[Row]:
