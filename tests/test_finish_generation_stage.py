@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from typer.testing import CliRunner
 
 import tiny_chat
+from snippets import run_snippets
 from stillhouse import console, documents
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
@@ -345,6 +346,11 @@ def test_a_student_that_is_its_teacher_is_as_good(house: House, tmp_path: Path) 
     assert label["warnings"] and all(
         "other text" in warning or warning.startswith("not certified, retention") for warning in label["warnings"]
     )
+
+
+def test_the_snippet_of_the_card_needs_no_stillhouse(run: Path, tmp_path: Path) -> None:
+    (printed,) = run_snippets(_bottle(run), tmp_path)
+    assert printed.strip()
 
 
 def test_without_a_cross_entropy_control_nothing_is_claimed(house: House, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 import stillhouse
+from snippets import run_snippets
 from stillhouse import documents
 from stillhouse.cli import app
 from stillhouse.cuts import read as read_cuts
@@ -256,6 +257,15 @@ def test_raising_the_number_of_rows_asks_only_for_the_new_ones(world: World, wor
     ]
     assert asked == [240, 50]
     assert first.folder == second.folder
+
+
+def test_the_snippets_of_the_card_need_no_stillhouse_and_say_what_the_bottle_says(
+    finished: Finished, tmp_path: Path
+) -> None:
+    stock, onnx = run_snippets(finished.bottle, tmp_path)
+    ((label, share),) = Bottle.open(finished.bottle).predict(["your text"])
+    assert onnx.split()[0] == label and f"{share:.4f}"[:5] in onnx
+    assert any(f"'label': '{name}'" in stock for name in LABELS)  # float32, where the bottle's own answer may be int8
 
 
 def test_commands_show_taste_and_predict(finished: Finished, tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ from stillhouse.store import producer
 class CardParts:
     """What a task's own module writes of the card, in Markdown lines.
 
-    intro: what it is, after "A small". metrics: for the ``model-index``. strength: what was measured. use: a Python
-    snippet that needs no stillhouse. more: sections of its own, before what went in.
+    intro: what it is, after "A small". metrics: for the ``model-index``. strength: what was measured. use: Python
+    snippets that need no stillhouse, by what they do need; run beside the folder, which they call ``bottle``. more: sections of its own, before what went in.
     """
 
     intro: str
     metrics: Sequence[Mapping[str, Any]]
     strength: Sequence[str]
-    use: Sequence[str]
+    use: Mapping[str, Sequence[str]]
     more: Sequence[str] = ()
 
 
@@ -155,9 +155,7 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
         *_gate_lines(label),
         "## Use",
         "",
-        "```python",
-        *parts.use,
-        "```",
+        *_use_lines(parts.use),
         *parts.more,
         "",
         "## What went in",
@@ -184,6 +182,13 @@ def _gate_lines(label: dict[str, Any]) -> list[str]:
     lines += ["", *(f"- {probe}: {number} {status}" for (probe, status), number in counted.items())]
     lines += [f"- {one['words']}" for one in label["audit"] if one["status"] in ("failed", "not certified")]
     return [*lines, ""]
+
+
+def _use_lines(snippets: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = []
+    for needs, snippet in snippets.items():
+        lines += [f"With {needs}:", "", "```python", *snippet, "```", ""]
+    return lines[:-1]
 
 
 def _rights_lines(rights: dict[str, Any]) -> list[str]:

@@ -41,11 +41,25 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             f"- Size: {size_words(strength['size'])}.",
             f"- Gold labels used in training: {label['gold_labels_used_in_training']}.",
         ],
-        use=[
-            "from transformers import pipeline",
-            f'classify = pipeline("{label["task"]}", model="bottle")',
-            'print(classify("your text"))',
-        ],
+        use={
+            "`transformers`": [
+                "from transformers import pipeline",
+                f'classify = pipeline("{label["task"]}", model="bottle")',
+                'print(classify("your text"))',
+            ],
+            f"`onnxruntime` and `tokenizers` ({label['shipped']['artifact']}, what was measured)": [
+                "import json, numpy as np, onnxruntime, tokenizers",
+                'tokenizer = tokenizers.Tokenizer.from_file("bottle/tokenizer.json")',
+                f"tokenizer.enable_truncation({label['shipped']['max_length']})",
+                'encoded = tokenizer.encode("your text")',
+                'feed = {"input_ids": np.array([encoded.ids]), "attention_mask": np.array([encoded.attention_mask])}',
+                f'session = onnxruntime.InferenceSession("bottle/{label["shipped"]["file"]}")',
+                'logits = session.run(["logits"], feed)[0][0]',
+                'names = json.load(open("bottle/config.json", encoding="utf-8"))["id2label"]',
+                "shares = np.exp(logits - logits.max())",
+                "print(names[str(logits.argmax())], shares / shares.sum())",
+            ],
+        },
     )
 
 

@@ -60,12 +60,14 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
             f"- Size: {size_words(strength['size'])}.",
         ],
-        use=[
-            "from transformers import pipeline",
-            'chat = pipeline("text-generation", model="bottle")',
-            'messages = [{"role": "user", "content": "your question"}]',
-            'print(chat(messages, max_new_tokens=128, do_sample=False)[0]["generated_text"][-1]["content"])',
-        ],
+        use={
+            "`transformers`": [
+                "from transformers import pipeline",
+                'chat = pipeline("text-generation", model="bottle")',
+                'messages = [{"role": "user", "content": "your question"}]',
+                'print(chat(messages, max_new_tokens=128, do_sample=False)[0]["generated_text"][-1]["content"])',
+            ],
+        },
         more=_sample_lines(label["samples"]),
     )
 

@@ -1,0 +1,39 @@
+"""The Python snippets of a bottle's card, run as a stranger would: in a folder of their own, where stillhouse is not.
+
+printed = run_snippets(Path("4-finish/bottle"), tmp_path)
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+# stillhouse is installed here: a finder that comes first says that it is not
+_WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "stillhouse":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def snippets(bottle: Path) -> list[str]:
+    """Every Python block of the card."""
+    return re.findall(r"```python\n(.*?)```", (bottle / "README.md").read_text("utf-8"), re.S)
+
+
+def run_snippets(bottle: Path, folder: Path) -> list[str]:
+    """Run each in a process of its own beside a link to the bottle; returns what each printed."""
+    (folder / "bottle").symlink_to(bottle.resolve())
+    found = []
+    for snippet in snippets(bottle):
+        done = subprocess.run(
+            [sys.executable, "-c", _WITHOUT + snippet], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout)
+    return found
