@@ -26,7 +26,6 @@ from stillhouse.finish.provenance.keys import PrivateKey, PublicKey
 from stillhouse.rights import check
 from stillhouse.store import SIGNATURE
 
-CHECKSUMS = sealing.CHECKSUMS
 LABEL = "label.json"
 LABEL_SCHEMA = 2
 Messages = Sequence[Mapping[str, str]]  # a conversation: role and content of each turn

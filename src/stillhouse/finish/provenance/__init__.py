@@ -9,7 +9,8 @@ inspect(bottle, key=PublicKey.read(...)) # what is not as it was sealed or signe
 from __future__ import annotations
 
 from stillhouse.finish.provenance.keys import AskUnseen, PrivateKey, PublicKey, make_pair, public_path
-from stillhouse.finish.provenance.sealing import CHECKSUMS, Inspection, inspect, seal, sign
+from stillhouse.finish.provenance.sealing import Inspection, inspect, seal, sign
+from stillhouse.finish.provenance.sums import CHECKSUMS
 from stillhouse.store import SIGNATURE
 
 __all__ = [

@@ -90,8 +90,10 @@ def _calls_something(head: bytes) -> bool:
             match operation.name:
                 case "MARK":
                     marked = True
-                case "GLOBAL" | "STACK_GLOBAL" | "EXT1" | "EXT2" | "EXT4":
+                case "STACK_GLOBAL" | "EXT1" | "EXT2" | "EXT4":
                     named = True
+                case "GLOBAL":  # its argument is "module name"
+                    named = named or _MODULE.fullmatch(str(argument).partition(" ")[0]) is not None
                 case "INST" if marked and _MODULE.fullmatch(str(argument).partition(" ")[0]):
                     return True
                 case "REDUCE" | "OBJ" | "NEWOBJ" | "NEWOBJ_EX" | "BUILD" if named:

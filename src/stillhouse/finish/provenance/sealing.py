@@ -23,9 +23,9 @@ from stillhouse.finish.provenance import bundle, sums
 from stillhouse.finish.provenance.contents import Contents, digests_of, shown, survey
 from stillhouse.finish.provenance.keys import PrivateKey, PublicKey
 from stillhouse.finish.provenance.pickles import hidden_code
+from stillhouse.finish.provenance.sums import CHECKSUMS
 from stillhouse.store import SIGNATURE, write_atomically
 
-CHECKSUMS = "SHA256SUMS"
 _MOST_SHOWN = 5  # files that a sentence about a signature names
 
 
@@ -34,7 +34,7 @@ class Inspection:
     """What was found in a bottle.
 
     problems: in words; none where all is as it was sealed. digests: SHA-256 of every file but the signature.
-    signed_by: hint of the key that the signature names. trusted: it was checked with a key that was given, and holds.
+    signed_by: hint of the key that the signature names. trusted: by the key that was given, and nothing is wrong.
     """
 
     problems: list[str]
@@ -56,13 +56,13 @@ class Inspection:
 
 def seal(folder: Path) -> None:
     """Write the checksums of all files, last; raises :class:`StillhouseError` for what no bottle may hold."""
-    (folder / SIGNATURE).unlink(missing_ok=True)  # of what was here before
     found = survey(folder)
-    files = {name: path for name, path in found.files.items() if name != CHECKSUMS}
+    files = {name: path for name, path in found.files.items() if name not in (CHECKSUMS, SIGNATURE)}
     digests, unread = digests_of(files)
     problems = [*found.problems, *unread, *_hidden_code(files, digests)]
     if problems:
         raise StillhouseError.several([Problem(one, str(folder), "take it out of the student") for one in problems])
+    (folder / SIGNATURE).unlink(missing_ok=True)  # of what was here before
     write_atomically(folder / CHECKSUMS, sums.as_text(digests))
 
 
@@ -96,7 +96,7 @@ def inspect(folder: Path, *, key: PublicKey | None = None, in_repository: bool =
         digests,
         signed=True,
         signed_by=signed.hint if signed else None,
-        trusted=key is not None and not wrong,
+        trusted=key is not None and not wrong and not problems,
     )
 
 
