@@ -101,7 +101,7 @@ def parse(data: bytes) -> Signed:
     if not isinstance(envelope["signatures"], list) or len(envelope["signatures"]) != 1:
         raise _bad("it must hold one signature")
     signature = _fields(envelope["signatures"][0], "its signature", ("sig",), ("keyid",))
-    if signature.get("keyid"):
+    if signature.get("keyid") not in (None, ""):
         raise _bad("its `keyid` is not empty, which nothing vouches for")
     payload = _base64(envelope["payload"])
     name, digests = _resources(_read(payload))
@@ -112,7 +112,7 @@ def _hint(material: object) -> str | None:
     if isinstance(material, dict) and ("certificate" in material or "x509CertificateChain" in material):
         raise _bad("it was made with a certificate; only signatures of a key can be checked here")
     material = _fields(material, "its verification material", ("publicKey",), ("tlogEntries",))
-    if material.get("tlogEntries"):
+    if material.get("tlogEntries") not in (None, []):
         raise _bad("it has entries of a transparency log, which cannot be checked here")
     hint = _fields(material["publicKey"], "its public key", (), ("hint",)).get("hint")
     if hint is not None and not (isinstance(hint, str) and _DIGEST.fullmatch(hint)):

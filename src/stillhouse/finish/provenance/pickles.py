@@ -16,12 +16,13 @@ import pickletools
 import re
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 _SUFFIXES = frozenset(
     {".pkl", ".pickle", ".dill", ".joblib", ".bin", ".pt", ".pth", ".ckpt", ".npy", ".npz", ".h5", ".hdf5", ".keras"}
     | {".nemo", ".mar", ".t7", ".pyc", ".pyo"}
 )
-_HEAD = 256 * 1024  # bytes of a file that are looked at; a pickle runs from its first byte on
+_HEAD = 256 * 1024  # bytes at the beginning of a file that are looked at for marks
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "a zip archive"),
@@ -37,7 +38,23 @@ _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, which may hold code"),
     (b"\x93NUMPY", "a numpy file, which may hold pickled objects"),
 )
-_MODULE = re.compile(r"[A-Za-z_][\w.]*")
+_OPERATIONS = {one.code.encode("latin-1"): one for one in pickletools.opcodes}
+_MOST_OPERATIONS = 2_000_000
+_LENGTHS = {  # bytes of the number that says how long an argument is
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_LINES = {  # what an argument must look like that is a line of text
+    "INT": re.compile(rb"\s*[+-]?\d+\s*"),
+    "LONG": re.compile(rb"\s*[+-]?\d+L?\s*"),
+    "FLOAT": re.compile(rb"\s*[+-]?(\d|\.\d|nan|inf).*", re.I),
+    "STRING": re.compile(rb"[\"'].*"),
+    "GET": re.compile(rb"\s*\d+\s*"),
+    "PUT": re.compile(rb"\s*\d+\s*"),
+}
+_MODULE = re.compile(rb"[A-Za-z_][\w.]*")
 _LONGEST_HEADER = 100_000_000  # bytes; what the safetensors format itself allows
 
 
@@ -52,6 +69,9 @@ def hidden_code(name: str, path: Path) -> str | None:
     if suffix == ".safetensors" and _not_safetensors(path, head, size) is None:
         return None  # its first bytes are a length, and may look like anything
     reason = _by_content(head)
+    if reason is None:
+        with path.open("rb") as stream:
+            reason = "holds a pickle that would call something" if _calls_something(stream) else None
     if reason is None and suffix == ".safetensors":
         return _not_safetensors(path, head, size)
     if reason is None and suffix == ".gguf" and not head.startswith(b"GGUF"):
@@ -69,7 +89,7 @@ def _by_content(head: bytes) -> str | None:
         return f"holds a pickle (protocol {head[1]})"
     if head[:1] == b"x" and _is_zlib(head):
         return "is compressed (zlib)"
-    return "holds a pickle that would call something" if _calls_something(head) else None
+    return None
 
 
 def _is_zlib(head: bytes) -> bool:
@@ -79,28 +99,55 @@ def _is_zlib(head: bytes) -> bool:
         return False
 
 
-def _calls_something(head: bytes) -> bool:
-    """Whether an unpickler that reads ``head`` would come to call something before it finds an error.
+def _calls_something(stream: BinaryIO) -> bool:
+    """Whether an unpickler that reads ``stream`` would come to call something before it finds an error.
 
-    Protocols 0 and 1 begin with no mark. Text that is no pickle fails at once, at an operation that there is not.
+    Protocols 0 and 1 begin with no mark. Text that is no pickle fails at once, at an operation that there is not, or at
+    an argument that it cannot have; large arguments are passed over, so that none can hide what comes after it.
     """
     named = marked = False
-    try:
-        for operation, argument, _ in pickletools.genops(head):
-            match operation.name:
-                case "MARK":
-                    marked = True
-                case "STACK_GLOBAL" | "EXT1" | "EXT2" | "EXT4":
-                    named = True
-                case "GLOBAL":  # its argument is "module name"
-                    named = named or _MODULE.fullmatch(str(argument).partition(" ")[0]) is not None
-                case "INST" if marked and _MODULE.fullmatch(str(argument).partition(" ")[0]):
-                    return True
-                case "REDUCE" | "OBJ" | "NEWOBJ" | "NEWOBJ_EX" | "BUILD" if named:
-                    return True
-    except (ValueError, IndexError, OverflowError, MemoryError):
-        pass  # where it stops making sense an unpickler stops, too
-    return False
+    for _ in range(_MOST_OPERATIONS):
+        operation = _OPERATIONS.get(stream.read(1))
+        argument = _argument(stream, operation) if operation else None
+        if operation is None or argument is None or operation.name == "STOP":
+            return False
+        match operation.name:
+            case "MARK":
+                marked = True
+            case "GLOBAL" | "STACK_GLOBAL" | "EXT1" | "EXT2" | "EXT4":
+                named = True
+            case "INST" if marked:
+                return True
+            case "REDUCE" | "OBJ" | "NEWOBJ" | "NEWOBJ_EX" | "BUILD" if named:
+                return True
+    return True  # nothing else makes sense for so long
+
+
+def _argument(stream: BinaryIO, operation: pickletools.OpcodeInfo) -> bytes | None:
+    """What follows an operation: a line, or empty for what has been passed over; ``None`` where it cannot be that."""
+    kind = operation.arg
+    if kind is None:
+        return b""
+    if kind.n >= 0:
+        return b"" if len(stream.read(kind.n)) == kind.n else None
+    if kind.n == pickletools.UP_TO_NEWLINE:
+        line = _line(stream)
+        if operation.name in ("GLOBAL", "INST"):
+            name = _line(stream)
+            return line if name and line and _MODULE.fullmatch(line) else None
+        form = _LINES.get(operation.name)
+        return None if line is None or (form is not None and not form.fullmatch(line)) else line
+    length = stream.read(_LENGTHS[kind.n])
+    end = stream.tell() + int.from_bytes(length, "little")
+    return b"" if len(length) == _LENGTHS[kind.n] and end < 2**63 and stream.seek(end) == end else None
+
+
+def _line(stream: BinaryIO) -> bytes | None:
+    """A line without its end, or its beginning where it is long; ``None`` where the file ends before it does."""
+    first = part = stream.readline(_HEAD)
+    while part and not part.endswith(b"\n"):
+        part = stream.readline(_HEAD)
+    return first.removesuffix(b"\n") if part else None
 
 
 def _not_safetensors(path: Path, head: bytes, size: int) -> str | None:

@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from stillhouse.finish.provenance.bundle import STATEMENT_TYPE
 from stillhouse.finish.provenance.contents import in_order
 from stillhouse.finish.provenance.parameters import PublicParameters
 from stillhouse.finish.provenance.record import Material, RunRecord, Step, zulu
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://stillhouse/run/v1"
 BUILDER = "https://stillhouse/builder/local/v1"
