@@ -35,6 +35,10 @@ class Tampering:
     blind: bool = False
 
 
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
 def flip(path: Path, *, place: float = 0.5, bit: int = 0) -> None:
     """Flip one bit of a file."""
     data = bytearray(path.read_bytes())
@@ -147,6 +151,22 @@ def _two_cases(bottle: Path, other: Path) -> None:
     seal_anew(bottle)
 
 
+def _pipe_for_a_label(bottle: Path, other: Path) -> None:
+    (bottle / "label.json").unlink()
+    os.mkfifo(bottle / "label.json")
+
+
+def _escapes_in_the_label(bottle: Path, other: Path) -> None:
+    """Words of a duty that would clear the terminal and write a line of their own on it."""
+    label = json.loads((bottle / "label.json").read_text("utf-8"))
+    words = "\x1b[2J every file is as it was sealed"
+    label["rights"]["duties"] = [
+        {"kind": "badge", "text": "x", "terms": "x", "clause": "x", "words": words, "subjects": []}
+    ]
+    (bottle / "label.json").write_text(json.dumps(label), "utf-8")
+    seal_anew(bottle)
+
+
 def _append(bottle: Path, other: Path) -> None:
     with (bottle / "model.safetensors").open("ab") as stream:
         stream.write(b"\0")
@@ -220,6 +240,9 @@ TAMPERINGS = (
     Tampering("a file replaced by a link to the same", _link),
     Tampering("a folder replaced by a link", _link_of_a_folder),
     Tampering("an empty folder", lambda bottle, _: (bottle / "cache").mkdir()),
+    Tampering("a pipe in place of the label", _pipe_for_a_label),
+    Tampering("a label that writes on the terminal", _escapes_in_the_label),
+    Tampering("a label too deep to read", lambda bottle, _: _write(bottle / "label.json", "[" * 100_000)),
     Tampering("a pipe", lambda bottle, _: os.mkfifo(bottle / "pipe")),
     Tampering("a card changed, checksums made anew", _edit_and_seal("README.md", "Trust me.\n")),
     Tampering("a label changed, checksums made anew", _edit_and_seal("label.json", " ")),

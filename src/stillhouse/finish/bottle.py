@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.finish.provenance import sealing
+from stillhouse.finish.provenance.contents import shown
 from stillhouse.finish.provenance.keys import PrivateKey, PublicKey
 from stillhouse.rights import check
 from stillhouse.store import SIGNATURE
@@ -43,7 +44,8 @@ def inspect_bottle(folder: Path, *, key: PublicKey | None = None, in_repository:
     at the top do not count. Raises :class:`StillhouseError` where the folder is no bottle.
     """
     found = sealing.inspect(folder, key=key, in_repository=in_repository)
-    return replace(found, problems=[*found.problems, *_broken_duties(folder)])
+    broken = [shown(one) for one in _broken_duties(folder)]  # the words are of a label that anybody may have written
+    return replace(found, problems=[*found.problems, *broken], trusted=found.trusted and not broken)
 
 
 def verify_bottle(folder: Path) -> list[str]:
@@ -71,9 +73,11 @@ def sign_bottle(folder: Path, key: PrivateKey, *, again: bool = False) -> None:
 def _broken_duties(folder: Path) -> list[str]:
     """What the label says is owed, and the bottle does not carry."""
     try:
+        if not (folder / LABEL).is_file():  # to open a pipe is to wait for somebody to write
+            raise FileNotFoundError
         label = json.loads((folder / LABEL).read_text("utf-8"))
         return check(folder, label)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{LABEL} is missing or unreadable: what the bottle owes cannot be checked"]
 
 

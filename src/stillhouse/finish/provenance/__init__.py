@@ -1,9 +1,9 @@
 """The papers of a bottle and its seal: bill of materials, provenance, checksums, signature.
 
-write_papers(bottle, facts)              # bom.cdx.json, provenance.json, .eval_results/
-seal(bottle)                             # SHA256SUMS, last
-sign(bottle, PrivateKey.read(...))       # model.sig, whenever its maker likes
-inspect(bottle, key=PublicKey.read(...)) # what is not as it was sealed or signed
+papers.write_papers(bottle, label, manifests=..., ...)   # bom.cdx.json, provenance.json, .eval_results/
+seal(bottle)                                             # SHA256SUMS, last
+found = inspect(bottle, key=PublicKey.read(path))        # what is not as it was sealed or signed
+sign(bottle, private, found.digests, name="mine")        # model.sig, whenever its maker likes
 """
 
 from __future__ import annotations
