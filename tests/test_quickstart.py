@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from typer.testing import CliRunner
 
 import stillhouse
@@ -23,9 +25,12 @@ from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run, stage_summaries
 from stillhouse.explain import explain_row
 from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.finish.provenance import make_pair, public_path
 from stillhouse.ledger import Ledger
 from stillhouse.recipe import parse_recipe
 from stillhouse.signals import ClassProbs
+from stillhouse.store import digest_of_file, read_sealed
+from stillhouse.workplace import FOLDERS
 from tiny_world import LABELS, World
 
 
@@ -226,6 +231,42 @@ def test_verify_finds_every_tampering(finished: Finished, tmp_path: Path, harm: 
         (bottle / "label.json").write_text((bottle / "label.json").read_text().replace("good", "fine"))
     assert verify_bottle(bottle)
     assert CliRunner().invoke(app, ["verify", str(bottle)]).exit_code != 0
+
+
+def test_nothing_in_the_bottle_tells_where_it_was_made(world: World, finished: Finished) -> None:
+    for path in finished.bottle.rglob("*"):
+        if path.is_file():
+            held = path.read_bytes()
+            assert str(world.folder).encode() not in held and str(finished.folder).encode() not in held, path
+
+
+def test_the_papers_are_those_of_the_run_and_the_bottle_can_be_signed(finished: Finished, tmp_path: Path) -> None:
+    bottle = tmp_path / "bottle"
+    shutil.copytree(finished.bottle, bottle)
+    bill, said = (json.loads((bottle / name).read_text("utf-8")) for name in ("bom.cdx.json", "provenance.json"))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    assert {one["bom-ref"] for one in bill["components"]} >= {"teacher:teacher", "base:base", "data:words"}
+    for one in said["subject"]:
+        assert digest_of_file(bottle / one["name"]) == one["digest"]["sha256"]
+    for one in said["predicate"]["runDetails"]["byproducts"]:
+        assert digest_of_file(finished.folder / one["name"]) == one["digest"]["sha256"]
+    steps = said["predicate"]["buildDefinition"]["internalParameters"]["steps"]
+    for name, step in steps.items():
+        manifest = read_sealed(finished.folder, FOLDERS[name], verify=False)
+        assert manifest and step["fingerprint"] == manifest.fingerprint and step["started"] <= step["sealed"]
+    assert set(steps) == {"raw", "ferment", "scores", "cuts", "distill", "controls", "judge"}
+    assert str(finished.folder.parent.parent) not in json.dumps([bill, said])
+    key, runner = tmp_path / "house.pem", CliRunner()
+    make_pair(key, ask=lambda _: "")
+    demanded = ["verify", str(bottle), "--key", str(public_path(key))]
+    assert "not signed" in " ".join(runner.invoke(app, ["verify", str(bottle)]).stdout.split())
+    assert runner.invoke(app, demanded).exit_code != 0
+    assert runner.invoke(app, ["sign", str(bottle), "--key", str(key)]).exit_code == 0
+    assert "was not checked" in " ".join(runner.invoke(app, ["verify", str(bottle)]).stdout.split())
+    outcome = runner.invoke(app, demanded)
+    assert outcome.exit_code == 0 and "signed with the key that was given" in " ".join(outcome.stdout.split())
+    (bottle / "NOTICE").write_text("other")
+    assert runner.invoke(app, demanded).exit_code != 0
 
 
 def test_the_label_lists_every_teacher_base_and_source(finished: Finished) -> None:

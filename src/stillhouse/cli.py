@@ -305,19 +305,45 @@ def predict(
 
 
 @app.command()
-def verify(bottle: BottleArgument) -> None:
-    """Recompute the bottle's checksums, and look for everything that its licenses ask for."""
+def sign(
+    bottle: BottleArgument,
+    key: Annotated[Path, typer.Option(help="Your private key (PEM); a passphrase is asked for on the terminal.")],
+    new_key: Annotated[bool, typer.Option("--new-key", help="Make the key first, its public half beside it.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Replace the signature that is there.")] = False,
+) -> None:
+    """Sign a bottle, in the OpenSSF model-signing format; whoever has your public key can then check whose it is."""
     from stillhouse import console
-    from stillhouse.use import verify_bottle
+    from stillhouse.finish.provenance import public_path
+    from stillhouse.use import sign as sign_it
 
-    problems = verify_bottle(bottle)
-    if problems:
+    public = sign_it(bottle, key, ask=console.ask_passphrase, new_key=new_key, again=again)
+    console.say(f"{bottle}: signed with the key of SHA-256 {public.hint}")
+    if new_key:
+        console.say(f"Give away {public_path(key)}, in a way that people trust; keep {key} to yourself.")
+
+
+@app.command()
+def verify(
+    bottle: BottleArgument,
+    key: Annotated[Path | None, typer.Option(help="The maker's public key (PEM), whose signature is demanded.")] = None,
+    in_repository: Annotated[
+        bool,
+        typer.Option("--in-repository", help="It is a checkout: pass over .git, .gitattributes, .cache at its top."),
+    ] = False,
+) -> None:
+    """Recompute checksums, check the signature, look for pickles and for everything that the licenses ask for."""
+    from stillhouse import console
+    from stillhouse.use import check_bottle
+
+    found = check_bottle(bottle, key=key, in_repository=in_repository)
+    if found.problems:
         raise StillhouseError(
-            "the bottle is not as it was sealed: " + "; ".join(problems),
+            "the bottle is not as it was sealed: " + "; ".join(found.problems),
             where=str(bottle),
             fix="do not use it; take it again from where it was made",
         )
     console.say(f"{bottle}: every file is as it was sealed, and every duty is met")
+    console.say(f"It is {found.signature}.")
 
 
 @app.command()

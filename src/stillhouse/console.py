@@ -5,8 +5,10 @@ Everything for the user goes to stdout; progress and errors go to stderr, so tha
 
 from __future__ import annotations
 
+import getpass
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -347,6 +349,20 @@ def ask(prompt: str) -> str | None:
         return out.input(prompt)
     except EOFError:
         return None
+
+
+def ask_passphrase(prompt: str) -> str:
+    """A passphrase typed unseen on the terminal, and nowhere else: not through a pipe, and not where it would show."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(prompt)
+        except (getpass.GetPassWarning, EOFError) as error:
+            raise StillhouseError(
+                "a passphrase is needed, and there is no terminal to type it on",
+                where=prompt.strip(": "),
+                fix="run this in a terminal, or use a key without a passphrase that nobody else can read",
+            ) from error
 
 
 @contextmanager

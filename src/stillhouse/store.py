@@ -24,6 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"  # may be added to what is sealed, and changes none of it
 MANIFEST_SCHEMA = 1
 _FINGERPRINT = ".fingerprint"
 _SCRATCH = "scratch"  # what a draft needs to resume but a sealed folder does not keep
@@ -183,11 +184,11 @@ def open_draft(run_folder: Path, stage: str, fingerprint: str) -> Path:
 
 
 def list_files(folder: Path) -> dict[str, FileRecord]:
-    """Every file below ``folder`` but the manifest, by relative POSIX path, sorted."""
+    """Every file below ``folder`` but the manifest and what may be added later, by relative POSIX path, sorted."""
     found: dict[str, FileRecord] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in (MANIFEST, _FINGERPRINT):
+        if path.is_file() and name not in (MANIFEST, _FINGERPRINT) and path.name != SIGNATURE:
             found[name] = FileRecord(bytes=path.stat().st_size, sha256=digest_of_file(path))
     return found
 

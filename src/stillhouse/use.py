@@ -20,7 +20,8 @@ from stillhouse.errors import StillhouseError
 from stillhouse.ferment.asking import Asker
 from stillhouse.ferment.calibration import apply_bias
 from stillhouse.ferment.stage_classification import ask_teacher, open_asker
-from stillhouse.finish.bottle import Bottle, Messages, verify_bottle
+from stillhouse.finish.bottle import Bottle, Messages, inspect_bottle, sign_bottle, verify_bottle
+from stillhouse.finish.provenance import AskUnseen, Inspection, PrivateKey, PublicKey, make_pair
 from stillhouse.raw.sources import Row, read
 from stillhouse.recipe import Classification, Generation, Recipe, parse_recipe
 from stillhouse.recipe.classification import as_classification
@@ -36,8 +37,10 @@ __all__ = [
     "Labelled",
     "Said",
     "Tasting",
+    "check_bottle",
     "open_bottle",
     "predict_file",
+    "sign",
     "taste",
     "verify_bottle",
 ]
@@ -53,6 +56,27 @@ def open_bottle(folder: Path) -> Bottle:
             fix="take it again from where it was made",
         )
     return Bottle.open(folder)
+
+
+def check_bottle(folder: Path, *, key: Path | None = None, in_repository: bool = False) -> Inspection:
+    """What is wrong with a bottle, and who signed it. key: the maker's public key (PEM), whose signature is demanded.
+
+    in_repository: the bottle is a checkout of git or of a model host, whose own files at the top do not count.
+    """
+    public = PublicKey.read(key) if key is not None else None
+    return inspect_bottle(folder, key=public, in_repository=in_repository)
+
+
+def sign(folder: Path, key: Path, *, ask: AskUnseen, new_key: bool = False, again: bool = False) -> PublicKey:
+    """Sign a bottle with the private key at ``key`` (PEM), or with a new one that is put there; gives its public half.
+
+    ask: shows a prompt and gives the passphrase that was typed unseen. again: replace the signature that is there.
+    """
+    if folder.resolve() in key.resolve().parents:
+        raise StillhouseError("a private key must not lie in the bottle", where=str(key), fix="keep it elsewhere")
+    private = make_pair(key, ask=ask) if new_key else PrivateKey.read(key, ask=ask)
+    sign_bottle(folder, private, again=again)
+    return private.public
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""The bottle: the folder that is shipped, its checksums, and how it is opened and checked.
+"""The bottle: the folder that is shipped, and how it is sealed, signed, checked and opened.
 
 seal_bottle(folder)                       # writes SHA256SUMS last
-problems = verify_bottle(folder)          # [] when all is as it was sealed
+problems = verify_bottle(folder)          # [] when all is as it was sealed, and every duty is met
+found = inspect_bottle(folder, key=public)   # the same, and what is known of who signed
+sign_bottle(folder, private)
 bottle = Bottle.open(folder)
 bottle.predict(["a fine film"])           # of a classifier: [("positive", 0.97)]
 bottle.answer(["What is 2 + 3?"])         # of a model that writes: [Answer("It is 5.", "stop")]
@@ -11,68 +13,72 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import Problem, StillhouseError
+from stillhouse.finish.provenance import sealing
+from stillhouse.finish.provenance.contents import shown
+from stillhouse.finish.provenance.keys import PrivateKey, PublicKey
 from stillhouse.rights import check
-from stillhouse.store import digest_of_file, write_atomically
+from stillhouse.store import SIGNATURE
 
-CHECKSUMS = "SHA256SUMS"
 LABEL = "label.json"
 LABEL_SCHEMA = 3
 Messages = Sequence[Mapping[str, str]]  # a conversation: role and content of each turn
-_PICKLES = {".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy"}
 
 
 def seal_bottle(folder: Path) -> None:
-    """Write the checksums of all files, last."""
-    lines = [f"{digest_of_file(path)}  {name}\n" for name, path in _files(folder).items()]
-    write_atomically(folder / CHECKSUMS, "".join(lines).encode("utf-8"))
+    """Write the checksums of all files, last; raises :class:`StillhouseError` for what no bottle may hold."""
+    sealing.seal(folder)
+
+
+def inspect_bottle(folder: Path, *, key: PublicKey | None = None, in_repository: bool = False) -> sealing.Inspection:
+    """Recompute every checksum, compare the signature, and look for every duty.
+
+    key: whose signature is demanded. in_repository: the bottle is a checkout of git or of a model host, whose own files
+    at the top do not count. Raises :class:`StillhouseError` where the folder is no bottle.
+    """
+    found = sealing.inspect(folder, key=key, in_repository=in_repository)
+    broken = [shown(one) for one in _broken_duties(folder)]  # the words are of a label that anybody may have written
+    return replace(found, problems=[*found.problems, *broken], trusted=found.trusted and not broken)
 
 
 def verify_bottle(folder: Path) -> list[str]:
-    """Recompute every checksum and look for every duty; returns what is wrong, in words, or an empty list."""
-    sums = folder / CHECKSUMS
-    if not sums.is_file():
+    """What is wrong with the bottle, in words, or an empty list; whose it is, only :func:`inspect_bottle` can say."""
+    return inspect_bottle(folder).problems
+
+
+def sign_bottle(folder: Path, key: PrivateKey, *, again: bool = False) -> None:
+    """Sign a bottle that is as it was sealed. again: replace the signature that is there.
+
+    Raises :class:`StillhouseError` where something is wrong with the bottle, or it is signed already.
+    """
+    found = inspect_bottle(folder)
+    if found.signed and not again:
         raise StillhouseError(
-            "this folder is no bottle: it has no SHA256SUMS",
-            where=str(folder),
-            fix="give a `4-finish/bottle` folder",
+            "the bottle is signed already", where=str(folder / SIGNATURE), fix="replace the signature with --again"
         )
-    recorded: dict[str, str] = {}
-    for line in sums.read_text("utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        recorded[name] = digest
-    found = _files(folder)
-    problems = [f"missing: {name}" for name in sorted(set(recorded) - set(found))]
-    problems += [f"not part of the bottle: {name}" for name in sorted(set(found) - set(recorded))]
-    problems += [
-        f"changed: {name}"
-        for name in sorted(set(found) & set(recorded))
-        if digest_of_file(found[name]) != recorded[name]
-    ]
-    problems += [f"may hold a pickle: {name}" for name in sorted(found) if Path(name).suffix in _PICKLES]
-    problems += [f"a link, not a file: {path.name}" for path in folder.rglob("*") if path.is_symlink()]
-    return problems + _broken_duties(folder)
+    if found.problems:
+        raise StillhouseError.several(
+            [Problem(one, str(folder), "sign a bottle that `stillhouse verify` accepts") for one in found.problems]
+        )
+    sealing.sign(folder, key, found.digests, name=str(read_label(folder).get("name")))
 
 
 def _broken_duties(folder: Path) -> list[str]:
     """What the label says is owed, and the bottle does not carry."""
     try:
+        if not (folder / LABEL).is_file():  # to open a pipe is to wait for somebody to write
+            raise FileNotFoundError
         label = json.loads((folder / LABEL).read_text("utf-8"))
         return check(folder, label)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{LABEL} is missing or unreadable: what the bottle owes cannot be checked"]
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
-    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 @dataclass(frozen=True)

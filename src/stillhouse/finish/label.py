@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from stillhouse.addresses.public import public_address
 from stillhouse.finish.bottle import LABEL_SCHEMA
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import RightsView, teacher_address
@@ -24,7 +25,8 @@ class CardParts:
     """What a task's own module writes of the card, in Markdown lines.
 
     intro: what it is, after "A small". metrics: for the ``model-index``. strength: what was measured. use: Python
-    snippets that need no stillhouse, by what they do need; run beside the folder, which they call ``bottle``. more: sections of its own, before what went in.
+    snippets that need no stillhouse, by what they do need; run beside the folder, which they call ``bottle``. more:
+    sections of its own, before what went in.
     """
 
     intro: str
@@ -61,13 +63,13 @@ def make_label(
         "teachers": [
             {
                 "name": one["name"],
-                "address": teacher_address(section),
+                "address": public_address(teacher_address(section)),
                 **{key: one[key] for key in ("precision", "bias") if key in one},
             }
             for section, one in zip(recipe.ferment.teachers, stages["ferment"]["teachers"], strict=True)
         ],
-        "base": recipe.distill.student.base,
-        "sources": [{"name": source.name, "address": source.data} for source in recipe.raw.sources],
+        "base": public_address(recipe.distill.student.base),
+        "sources": [{"name": source.name, "address": public_address(source.data)} for source in recipe.raw.sources],
         "rows": {
             step: {key: stage[key] for key in ("rows_in", "kept", "cut", "failed")} for step, stage in stages.items()
         },
@@ -102,7 +104,7 @@ def rights_of(view: RightsView, recipe: Recipe) -> dict[str, Any]:
         "regions": list(recipe.rights.regions),
         "terms_table": view.table.digest,
         "statement": statement.model_dump(mode="json") if statement else None,
-        "subjects": [as_row(judgement) for judgement in view.judgements],
+        "subjects": [{**row, "address": public_address(str(row["address"]))} for row in map(as_row, view.judgements)],
         "duties": list(view.duties),
         "disclaimer": DISCLAIMER,
     }

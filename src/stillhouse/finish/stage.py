@@ -18,6 +18,7 @@ from stillhouse.finish import label_classification, label_generation
 from stillhouse.finish.bottling import fill
 from stillhouse.finish.gates import Gate, refused
 from stillhouse.finish.judgement import ARTIFACTS, GATES, Judgement, read_judgement
+from stillhouse.finish.provenance.bom import Fairness
 from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.model import Recipe
@@ -59,6 +60,8 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
         gates=[asdict(gate) for gate in judged.gates],
         audit=[asdict(finding) for finding in judged.findings],
         despite=despite,
+        rows=[asdict(row) for row in judged.rows],
+        fairness=[Fairness(one.about, one.words) for one in judged.findings if one.status == "failed"],
     )
     reached("bottle-written")
     manifest = read_sealed(places.run, FOLDERS["judge"], verify=False)

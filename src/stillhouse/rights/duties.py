@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+from stillhouse.addresses.public import public_address
 from stillhouse.errors import Problem
 from stillhouse.rights.evidence import copyright_lines
 from stillhouse.rights.subjects import Role
@@ -244,7 +245,7 @@ def _notice(judgements: Sequence[Judgement], rows: Sequence[Row], texts: Texts, 
     for judgement in judgements:
         subject = judgement.subject
         version = f", version {subject.identity}" if subject.identity else ""
-        lines.append(f"{subject.role} {subject.name}: {subject.address}{version}")
+        lines.append(f"{subject.role} {subject.name}: {public_address(subject.address)}{version}")
         lines.append(f"  terms: {judgement.license}")
         lines += [f"  by: {who}" for who in texts.names_of(judgement)]
         if judgement.lifted_by:
