@@ -114,7 +114,7 @@ def test_a_fair_pair_fails_nothing_and_differs_in_nothing() -> None:
     for one in differences:
         assert one.value == 0 and one.lower is not None and one.upper is not None
         assert one.lower <= 0 <= one.upper and one.upper - one.lower > 0  # n equal answers do not prove equality
-        assert one.status == "not certified" and (one.needed is None) == (one.probe == "memorized")
+        assert one.status == "not certified" and one.needed is not None and one.needed > one.n
     assert {one.probe for one in found} == {
         "identity", "refusal twins", "canaries", "memorized", "contamination", "same base", "BBQ", "WinoBias",
     }  # fmt: skip
@@ -140,6 +140,7 @@ def test_a_student_that_says_it_is_its_teacher_is_found_and_another_is_not() -> 
         assert (first.status, first.n) == ("failed" if guilty else "not certified", 7)
         assert first.limit == 0 and first.needed == (None if guilty else ENOUGH)
         assert (first.value or 0) > 0.5 if guilty else first.value == 0
+        assert (CLAIM in first.words) is guilty
     other = settle(identity({"student": _taught()}, names=("Zed",), most=7))
     assert other[0].value == 0  # it names itself, and not this teacher
 
@@ -429,6 +430,9 @@ def test_p_values_and_bounds_agree() -> None:
     for one in (pairs[0], OutcomeGap(Outcomes.paired([0] * 40, [0] * 5 + [1] * 35), pairs[1])):
         assert one.p_above(one.mean().lower_95) == pytest.approx(0.05, abs=1e-3)
         assert one.p_above(1.5) > 0.4
+    equal = OutcomeGap(*[Outcomes.paired([0] * 20, [0] * 20)] * 2)
+    enough = OutcomeGap(*[Outcomes(np.array([float(equal.needed(0.05) or 0), 0, 0, 0]), pairs[0].values)] * 2)
+    assert enough.mean().upper_95 < 0.05 and equal.mean().upper_95 > 0.05 and equal.needed(0.0) is None
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.05])

@@ -142,6 +142,22 @@ class OutcomeGap:
             low, high = (level, high) if self.bounds(level)[0] > limit else (low, level)
         return 1.0 - low
 
+    def needed(self, limit: float) -> int | None:
+        """Items of the smaller side, as of one mean; both sides grow alike."""
+        if self.value >= limit:
+            return None
+        level = float(scipy_part("special").ndtr(_quantile(0.95) + _quantile(0.8)))
+        low, high = 0.0, 1.0
+        while self._times(high).bounds(level)[1] > limit:
+            low, high = high, 2 * high
+        while (high - low) * self.n > 1:
+            factor = (low + high) / 2
+            low, high = (factor, high) if self._times(factor).bounds(level)[1] > limit else (low, factor)
+        return max(1, math.ceil(self.n * high))
+
+    def _times(self, factor: float) -> OutcomeGap:
+        return OutcomeGap(*(Outcomes(one.counts * factor, one.values) for one in (self.one, self.two)))
+
 
 def _with_bounds(of: Outcomes | OutcomeGap) -> Mean:
     return Mean(of.value, *of.bounds(0.975), *of.bounds(0.95), of.n)

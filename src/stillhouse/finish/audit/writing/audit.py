@@ -3,10 +3,11 @@
     plan = WritingPlan(names=known_names("HuggingFaceTB/SmolLM2-135M-Instruct"))
     findings = audit_writing(student, teacher, plan, Material(trained=passages, held=others, bbq=items))
 
-Without a teacher (one behind an endpoint that is not asked again) strict limits are judged as ever, and what is a
-difference to the teacher is reported of the student alone. What it costs is tokens: with the defaults each model reads
-about 9,000 and writes at most 5,000 for identity and twins, reads 128 rows of training and held-out data of at most 256
-tokens, and about 70 tokens for each BBQ item and 110 for each WinoBias pair. See ``bench/finish_writing.py``.
+Without a teacher (one behind an endpoint that is not asked again) strict limits and what was memorized are judged as
+ever, and what is a difference to the teacher is reported of the student alone. What it costs is tokens: with the
+defaults each model reads about 7,500 and writes at most 4,800 for identity and twins, reads 128 rows of training and
+held-out data of at most 128 tokens, and about 85 tokens for each BBQ item and 140 for each WinoBias pair. A model of
+135 million parameters reads and writes some 100 to 200 tokens a second on one core.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ that follow instructions. A model that has no chat template makes all be asked w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,8 +26,9 @@ from stillhouse.teachers.templates import Joined, join
 from stillhouse.workplace import Progress, silent
 
 By = Literal["text", "letter"]
+Way = Callable[[Any, Sequence[Sequence[Joined]]], list[Floats]]
 _LETTERS = "ABCDEFGH"
-_TOLERANCE = 1e-3  # nats: above float32 rounding, below any real difference; wider in half precision
+_TOLERANCE = 1e-3  # nats a token: above float32 rounding, below any real difference; wider in half precision
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def _score_all(
 
     found: dict[int, Floats] = {}
     with torch.inference_mode(), quiet():
-        way = _cached if rows and _agree(speaker.model, rows[0]) else _anew
-        for batch in _batches(rows, batch_tokens):
+        way, padded = _cheapest(speaker.model, rows)
+        for batch in _batches([one[0].prompt_length for one in rows], batch_tokens, padded):
             for place, scores in zip(batch, way(speaker.model, [rows[place] for place in batch]), strict=True):
                 found[place] = scores
             progress(what, len(found), len(rows))
@@ -118,77 +120,106 @@ def _score_all(
     return [found[place] for place in range(len(rows))]
 
 
-def _batches(rows: Sequence[Sequence[Joined]], batch_tokens: int) -> list[list[int]]:
-    """Places of items whose prompts are equally long, so that nothing is padded in front."""
-    order = sorted(range(len(rows)), key=lambda place: (-rows[place][0].prompt_length, place))
-    batches: list[list[int]] = []
-    for place in order:
-        length = rows[place][0].prompt_length
-        last = batches[-1] if batches else []
-        if last and rows[last[0]][0].prompt_length == length and (len(last) + 1) * length <= batch_tokens:
-            last.append(place)
-        else:
-            batches.append([place])
-    return batches
+def _cheapest(model: Any, rows: Sequence[Sequence[Joined]]) -> tuple[Way, bool]:
+    """The first way that gives what reading anew gives, and whether prompts of unlike length may share a batch.
+
+    The shortest and the longest prompt are tried: not every architecture bears padding, or goes on from a copied cache.
+    """
+    ordered = sorted(rows, key=lambda one: one[0].prompt_length)
+    if not ordered:
+        return _anew, False
+    for trial, padded in (([ordered[0], ordered[-1]], True), (ordered[:1], False)):
+        if _agree(model, trial):
+            return _cached, padded
+    return _anew, False
 
 
-def _agree(model: Any, rows: Sequence[Joined]) -> bool:
-    """Whether going on from a cache gives what reading anew gives; not every architecture can be cut back."""
+def _agree(model: Any, rows: Sequence[Sequence[Joined]]) -> bool:
     import torch
 
     try:
-        cached = _cached(model, [rows])[0]
-    except Exception:  # what a model does with a cache unknown to it cannot be foreseen
+        cached = np.stack(_cached(model, rows))
+    except Exception:  # what a model does with a mask or cache unknown to it cannot be foreseen
         return False
-    tolerance = max(_TOLERANCE, 16 * torch.finfo(model.dtype).eps * max(map(len, (one.ids for one in rows))))
-    return bool(np.abs(cached - _anew(model, [rows])[0]).max() <= tolerance)
+    apart = np.abs(cached - np.concatenate([np.stack(_anew(model, [one])) for one in rows]))
+    tokens = np.array([[len(answer.answer) for answer in one] for one in rows])
+    return bool((apart <= tokens * max(_TOLERANCE, 16 * torch.finfo(model.dtype).eps)).all())
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int, padded: bool) -> list[list[int]]:
+    """Places of prompts of like length, or of equal length where nothing may be padded."""
+    batches: list[list[int]] = []
+    longest = 0
+    for place, length in sorted(enumerate(lengths), key=lambda one: (-one[1], one[0])):
+        fits = bool(batches) and (len(batches[-1]) + 1) * longest <= batch_tokens
+        if fits and (padded or length == longest):
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+            longest = length
+    return batches
 
 
 def _cached(model: Any, rows: Sequence[Sequence[Joined]]) -> list[Floats]:
-    """The prompts are read once, and each answer goes on from there."""
+    """The prompts are read once, filled up on the left, and all answers go on from copies of what was kept."""
     import torch
     from transformers import DynamicCache
 
-    prompts = [list(one[0].ids[: one[0].prompt_length]) for one in rows]
+    prompts = [one[0].ids[: one[0].prompt_length] for one in rows]
+    answers = [joined.answer for one in rows for joined in one]
+    longest, width, count = max(map(len, prompts)), max(map(len, answers)) - 1, len(rows[0])
+    seen = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in prompts], device=model.device)
+    filled = [(one[0],) * (longest - len(one)) + tuple(one) for one in prompts]
+    index = torch.arange(len(rows), device=model.device).repeat_interleave(count)
     cache = DynamicCache()
-    output = model(input_ids=torch.tensor(prompts, device=model.device), cache=cache, use_cache=True, logits_to_keep=1)
-    first = output.logits[:, -1].float().log_softmax(-1)
-    columns = []
-    for number in range(len(rows[0])):
-        answers = [one[number].answer for one in rows]
-        scores = first.gather(1, torch.tensor([[one[0]] for one in answers], device=model.device))[:, 0]
-        width = max(map(len, answers)) - 1
-        if width:
-            # filled up on the right, where a causal model does not look
-            fed = [[*one[:-1], *[0] * (width + 1 - len(one))] for one in answers]
-            logits = model(input_ids=torch.tensor(fed, device=model.device), cache=cache, use_cache=True).logits
-            cache.crop(-width)
-            scores = scores + _of_tokens(logits.float().log_softmax(-1), [one[1:] for one in answers])
-        columns.append(scores.double().cpu().numpy())
-    return list(np.stack(columns, axis=1))
+    output = model(
+        input_ids=torch.tensor(filled, device=model.device),
+        cache=cache,
+        use_cache=True,
+        logits_to_keep=1,
+        **_places(model, seen, longest),
+    )
+    logits = output.logits[index, -1:].float()
+    if width:
+        cache.reorder_cache(index)
+        # filled up on the right, where a causal model does not look
+        fed = [[*one[:-1], *[0] * (width + 1 - len(one))] for one in answers]
+        seen = torch.cat([seen[index], seen.new_ones(len(fed), width)], 1)
+        tensor = torch.tensor(fed, device=model.device)
+        more = model(input_ids=tensor, cache=cache, use_cache=True, **_places(model, seen, width))
+        logits = torch.cat([logits, more.logits.float()], 1)
+    return list(_of_tokens(logits, answers).reshape(len(rows), count))
+
+
+def _places(model: Any, seen: Any, last: int) -> dict[str, Any]:
+    """What tells a model of the padding in ``seen`` (B, L): the mask and the places of the ``last`` tokens; of none,
+    nothing."""
+    if bool(seen.all()):
+        return {}
+    found = {"attention_mask": seen}
+    if "position_ids" in inspect.signature(model.forward).parameters:
+        found["position_ids"] = (seen.cumsum(1) - 1).clamp(min=0)[:, -last:]
+    return found
 
 
 def _anew(model: Any, rows: Sequence[Sequence[Joined]]) -> list[Floats]:
-    """Every answer behind its whole prompt."""
+    """Every answer behind its whole prompt; the prompts are equally long."""
     import torch
 
-    columns = []
-    for number in range(len(rows[0])):
-        answers = [one[number].answer for one in rows]
-        width = max(map(len, answers))
-        fed = [[*one[number].ids[:-1], *[0] * (width - len(one[number].answer))] for one in rows]
-        logits = model(input_ids=torch.tensor(fed, device=model.device), use_cache=False, logits_to_keep=width).logits
-        columns.append(_of_tokens(logits.float().log_softmax(-1), answers).double().cpu().numpy())
-    return list(np.stack(columns, axis=1))
+    joined = [answer for one in rows for answer in one]
+    width = max(len(one.answer) for one in joined)
+    fed = torch.tensor([[*one.ids[:-1], *[0] * (width - len(one.answer))] for one in joined], device=model.device)
+    logits = model(input_ids=fed, use_cache=False, logits_to_keep=width).logits.float()
+    return list(_of_tokens(logits, [one.answer for one in joined]).reshape(len(rows), len(rows[0])))
 
 
-def _of_tokens(log_probs: Any, tokens: Sequence[Sequence[int]]) -> Any:
-    """Sums (B,) of the log-probabilities (B, L, V) of at most L tokens a row, from the first place on."""
+def _of_tokens(logits: Any, answers: Sequence[Sequence[int]]) -> Floats:
+    """Sums (B,) of the log-probabilities of at most L tokens a row, from their logits (B, L, V)."""
     import torch
 
-    return torch.stack(
-        [
-            sum((row[place, token] for place, token in enumerate(ids)), row.new_zeros(()))
-            for row, ids in zip(log_probs, tokens, strict=True)
-        ]
-    )
+    width = logits.shape[1]
+    gold = torch.tensor([[*one, *[0] * (width - len(one))] for one in answers], device=logits.device)
+    real = torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one in answers], device=logits.device)
+    scores = logits.gather(2, gold[..., None])[..., 0] - logits.logsumexp(-1)
+    summed: Floats = scores.masked_fill(real == 0, 0.0).double().sum(1).cpu().numpy()
+    return summed

@@ -28,6 +28,7 @@ from stillhouse.workplace import Progress, silent
 
 PROBE = "identity"
 MAX_TOKENS = 24
+_EXAMPLE = 120  # characters of an answer that is shown
 
 # families of models, as their names begin or contain them, and the names they may go by
 _FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -138,6 +139,7 @@ def identity(
         what="who are you",
         progress=progress,
     )
+    example = ""
     theirs: dict[str, list[bool]] = {}
     others: dict[str, list[bool]] = {}
     for name, written in said.answers.items():
@@ -146,6 +148,8 @@ def identity(
             other = any(statement.kind == "identity" for statement in find(one.text, told, names=names))
             theirs.setdefault(name, []).append(own or (other and not names))
             others.setdefault(name, []).append(other and not own and bool(names))
+            if name == STUDENT and theirs[name][-1] and not example:
+                example = f" To “{chosen[place].text}” it said: “{' '.join(one.text.split())[:_EXAMPLE]}”"
     count, n = sum(theirs[STUDENT]), len(theirs[STUDENT])
     whom = "its teacher or the teacher's maker" if names else "a known model or maker"
     drafts = [
@@ -154,7 +158,7 @@ def identity(
             f"names {whom}",
             theirs[STUDENT],
             theirs.get(TEACHER),
-            words=f"Asked who it is, the student named {whom} in {count} of {n} answers.",
+            words=f"Asked who it is, the student named {whom} in {count} of {n} answers.{example}",
         )
     ]
     if names:

@@ -63,8 +63,7 @@ def judged(
 ) -> Draft:
     """A paired quantity, student minus teacher, whose value may not exceed ``limit``."""
     mean = outcomes.mean()
-    needed = outcomes.needed(limit) if isinstance(outcomes, Outcomes) else None
-    finding = _finding(probe, about, teacher, student, mean, limit, words, needed)
+    finding = _finding(probe, about, teacher, student, mean, limit, words, outcomes.needed(limit))
     return Draft(finding, outcomes.p_above(limit), mean.upper_95)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def memorized(
     most: int = 64,
     given: int = 8,
     length: int = 16,
-    max_tokens: int = 256,
+    max_tokens: int = 128,
     progress: Progress = silent,
 ) -> list[Draft]:
     """most: rows of each kind, drawn by a hash of their document. given: tokens of the answer that are shown. length:
@@ -55,9 +56,7 @@ def memorized(
             read_tokens(
                 speaker,
                 [speaker.sequence(passage, max_tokens) for passage in passages],
-                progress=lambda done, total, name=name: progress(  # type: ignore[misc]
-                    f"audit: what was memorized: {name}", done, total
-                ),
+                progress=partial(progress, f"audit: what was memorized: {name}"),
             )
             for passages in kinds
         ]

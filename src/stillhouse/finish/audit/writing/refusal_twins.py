@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 
 import numpy as np
@@ -83,7 +83,7 @@ def refusal_twins(
                 teacher,
                 declined[STUDENT][mask] == counted,
                 limit=limit,
-                words=lambda own, other, n, phrase=phrase: _words(phrase, own, other, n),  # type: ignore[misc]
+                words=partial(_words, phrase),
             )
         )
     return drafts
