@@ -47,21 +47,21 @@ def writing(*, quick: bool, work: Path) -> list[Figure]:
     every = read_bbq(sets["BBQ"])
     read = time.perf_counter() - started
     material = Material(
-        canaries=make_canaries(8 if quick else 50, seed=1),
+        canaries=make_canaries(4 if quick else 50, seed=1),
         bbq=read_bbq(sets["BBQ"], most=1)[::4] if quick else read_bbq(sets["BBQ"], most=BBQ_ROWS),
         winobias=read_winobias(sets["WinoBias"], most=2 if quick else WINOBIAS_PAIRS),
     )
     plan = WritingPlan(system=SYSTEM, names=known_names("SmolLM2-135M-Instruct"))
     if quick:
-        plan = replace(plan, identity=6, twins=3)
+        plan = replace(plan, identity=4, twins=2)
     clock = _Clock()
     found = audit_writing(student, teacher, plan, material, progress=clock)
     total, processor = clock.stop()
     fair = audit_writing(
         replace(teacher, name="student"),
         teacher,
-        replace(plan, identity=0, twins=3),
-        Material(canaries=make_canaries(8, seed=1), bbq=material.bbq[::9], winobias=material.winobias[::9]),
+        replace(plan, identity=0, twins=2),
+        Material(canaries=make_canaries(4, seed=1), bbq=material.bbq[::9], winobias=material.winobias[::9]),
     )
     return [
         Figure(
