@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillhouse.raw import decontaminate
-from stillhouse.raw.decontaminate import Hit, Index, Item, build_index, count_documents, scan, verdict
-from stillhouse.raw.ngrams import hash_of, weight_of, words_of
+from stillhouse.overlap import search as decontaminate
+from stillhouse.overlap.search import Hit, Index, Item, build_index, count_documents, scan, verdict
+from stillhouse.overlap.ngrams import hash_of, weight_of, words_of
 
 LESS = settings(max_examples=50, deadline=None)
 EVERY = 10**9  # a stock limit that nothing reaches

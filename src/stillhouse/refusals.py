@@ -11,7 +11,9 @@ so does what it quotes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["refusal", "disclaimer", "identity"]
@@ -20,12 +22,10 @@ _MODELS = (
     "ChatGPT|GPT-?[345][.\\w-]*|Claude|Gemini|Gemma|Bard|Llama|Qwen|Tongyi|DeepSeek|Mistral|Mixtral|Le Chat|Grok"
     "|Copilot|Command R|Kimi|Ernie Bot|ChatGLM|GLM-\\d|Hunyuan|Doubao|Granite|Phi-\\d|Yi-\\w+|SmolLM\\d?|Falcon|Vicuna"
 )
-_MAKER = (
-    "(?:OpenAI|Anthropic|Google|DeepMind|Meta|Microsoft|Mistral AI|Alibaba|DeepSeek|xAI|Cohere|Amazon|Baidu|Tencent"
-    "|ByteDance|Moonshot AI|Zhipu|01\\.AI|NVIDIA|IBM|Hugging Face|LMSYS|Apple)\\b"
+_MAKERS = (
+    "OpenAI|Anthropic|Google|DeepMind|Meta|Microsoft|Mistral AI|Alibaba|DeepSeek|xAI|Cohere|Amazon|Baidu|Tencent"
+    "|ByteDance|Moonshot AI|Zhipu|01\\.AI|NVIDIA|IBM|Hugging Face|LMSYS|Apple"
 )
-# people bear some of these names too: a further name after it makes it theirs, unless it is a model's own
-_NAME = rf"(?:{_MODELS})(?! (?!AI|Opus|Sonnet|Haiku|Pro|Flash|Ultra|Turbo|Instruct)[A-Z]\w)\b"
 
 _CANNOT = r"\bI(?:'m| am)? ?(?:can't|cannot|can not|won't|will not|not able to|unable to)"
 _VERB = (
@@ -37,12 +37,10 @@ _AI_EN = r"(?:AI|artificial intelligence)(?: language)?(?: model| assistant| cha
 _AI_DE = r"(?:KI(?:-\w+)?|künstliche Intelligenz|(?:großes )?Sprachmodell)\b"
 _AI_FR = r"(?:IA|intelligence artificielle|(?:grand )?modèle de langage|assistant IA)\b"
 _AI_ES = r"(?:IA|inteligencia artificial|(?:gran )?modelo de lenguaje|asistente de IA)\b"
-# what may stand between "I am" and "made by": nothing that could bring in another subject
-_FILL = rf"(?:,? (?:an?|the|large|language|AI|assistant|chatbot|model|called|named|and|originally|{_MODELS})){{0,10}},?"
 _MADE = r"(?:built|created|designed|developed|made|trained)"
 
-# kind, rule, pattern. Refusals and disclaimers are read in either case, as is what stands in (?i:…); names are not.
-_RULES: tuple[tuple[Kind, str, str], ...] = (
+# kind, rule, pattern; read in either case
+_SPEECH: tuple[tuple[Kind, str, str], ...] = (
     ("refusal", "cannot help (en)", rf"{_CANNOT} (?:help|assist)(?: you)?(?: with\b(?: {_OBJECT})?|(?=[.,;!]|$))"),
     ("refusal", "cannot do that (en)", rf"{_CANNOT} {_VERB} (?:you with )?{_OBJECT}"),
     (
@@ -87,42 +85,65 @@ _RULES: tuple[tuple[Kind, str, str], ...] = (
     ("disclaimer", "I am an AI (fr)", rf"\bje (?:ne )?suis (?:qu')?une? {_AI_FR}"),
     ("disclaimer", "as an AI (es)", rf"\bcomo (?:una? )?{_AI_ES}(?=,? (?:no|yo)\b)"),
     ("disclaimer", "I am an AI (es)", rf"\bsoy (?:solo )?una? {_AI_ES}"),
-    ("identity", "names itself (en)", rf"(?i:\b(?:I am|I'm|my name is|you can call me)) {_NAME}"),
-    ("identity", "speaks as (en)", rf"\b[Aa]s {_NAME}(?=, I\b)"),
-    (
-        "identity",
-        "names its maker (en)",
-        rf"(?i:\b(?:I am|I'm|I was|I have been|I've been|as an AI){_FILL} {_MADE} by"
-        rf"(?: the| a)?(?: (?:engineers|researchers|team) at)?) {_MAKER}",
-    ),
-    (
-        "identity",
-        "made me (en)",
-        rf"\b{_MAKER} {_MADE} me\b|(?i:\bmy (?:creator|developer|maker)s? (?:is|are|at)) {_MAKER}",
-    ),
-    ("identity", "names itself (de)", rf"(?i:\b(?:ich bin|ich heiße|mein Name ist)) {_NAME}"),
-    (
-        "identity",
-        "names its maker (de)",
-        rf"(?i:\b(?:ich wurde|wurde ich|ich bin (?:eine? )?(?:von )?{_AI_DE},? (?:das|der|die)))(?i: von) {_MAKER}"
-        r"(?i: (?:entwickelt|erstellt|geschaffen|trainiert)\b)",
-    ),
-    ("identity", "names itself (fr)", rf"(?i:\b(?:je suis|je m'appelle|mon nom est)) {_NAME}"),
-    (
-        "identity",
-        "names its maker (fr)",
-        rf"(?i:\b(?:je suis|j'ai été)(?: une? {_AI_FR})?,? (?:conçue?|créée?|développée?|entraînée?) par) {_MAKER}",
-    ),
-    ("identity", "names itself (es)", rf"(?i:\b(?:soy|me llamo|mi nombre es)) {_NAME}"),
-    (
-        "identity",
-        "names its maker (es)",
-        rf"(?i:\b(?:soy|fui|he sido)(?: una? {_AI_ES})?,? (?:cread|desarrollad|diseñad|entrenad)[oa] por) {_MAKER}",
-    ),
 )
-_COMPILED = tuple(
-    (kind, rule, re.compile(pattern, 0 if kind == "identity" else re.IGNORECASE)) for kind, rule, pattern in _RULES
-)
+
+
+def _identity(further: tuple[str, ...]) -> tuple[tuple[Kind, str, str], ...]:
+    """Rules with names in them, which are read as they are written, but for what stands in (?i:…).
+
+    further: names of models or makers beside those that are known.
+    """
+    more = "".join(f"|{re.escape(name)}" for name in further)
+    # people bear some of these names too: a further name after it makes it theirs, unless it is a model's own
+    name = rf"(?:{_MODELS}{more})(?! (?!AI|Opus|Sonnet|Haiku|Pro|Flash|Ultra|Turbo|Instruct)[A-Z]\w)\b"
+    maker = rf"(?:{_MAKERS}{more})\b"
+    # what may stand between "I am" and "made by": nothing that could bring in another subject
+    words = f"an?|the|large|language|AI|assistant|chatbot|model|called|named|and|originally|{_MODELS}{more}"
+    fill = rf"(?:,? (?:{words})){{0,10}},?"
+    return (
+        ("identity", "names itself (en)", rf"(?i:\b(?:I am|I'm|my name is|you can call me)) {name}"),
+        ("identity", "speaks as (en)", rf"\b[Aa]s {name}(?=, I\b)"),
+        (
+            "identity",
+            "names its maker (en)",
+            rf"(?i:\b(?:I am|I'm|I was|I have been|I've been|as an AI){fill} {_MADE} by"
+            rf"(?: the| a)?(?: (?:engineers|researchers|team) at)?) {maker}",
+        ),
+        (
+            "identity",
+            "made me (en)",
+            rf"\b{maker} {_MADE} me\b|(?i:\bmy (?:creator|developer|maker)s? (?:is|are|at)) {maker}",
+        ),
+        ("identity", "names itself (de)", rf"(?i:\b(?:ich bin|ich heiße|mein Name ist)) {name}"),
+        (
+            "identity",
+            "names its maker (de)",
+            rf"(?i:\b(?:ich wurde|wurde ich|ich bin (?:eine? )?(?:von )?{_AI_DE},? (?:das|der|die)))(?i: von) {maker}"
+            r"(?i: (?:entwickelt|erstellt|geschaffen|trainiert)\b)",
+        ),
+        ("identity", "names itself (fr)", rf"(?i:\b(?:je suis|je m'appelle|mon nom est)) {name}"),
+        (
+            "identity",
+            "names its maker (fr)",
+            rf"(?i:\b(?:je suis|j'ai été)(?: une? {_AI_FR})?,? (?:conçue?|créée?|développée?|entraînée?) par) {maker}",
+        ),
+        ("identity", "names itself (es)", rf"(?i:\b(?:soy|me llamo|mi nombre es)) {name}"),
+        (
+            "identity",
+            "names its maker (es)",
+            rf"(?i:\b(?:soy|fui|he sido)(?: una? {_AI_ES})?,? (?:cread|desarrollad|diseñad|entrenad)[oa] por) {maker}",
+        ),
+    )
+
+
+_SPOKEN = tuple((kind, rule, re.compile(pattern, re.IGNORECASE)) for kind, rule, pattern in _SPEECH)
+
+
+@lru_cache(maxsize=16)
+def _rules(further: tuple[str, ...]) -> tuple[tuple[Kind, str, re.Pattern[str]], ...]:
+    return (*_SPOKEN, *((kind, rule, re.compile(pattern)) for kind, rule, pattern in _identity(further)))
+
+
 _STRAIGHT = str.maketrans("’‘`´", "''''")  # one character for one, so that places stay
 # a quotation within a paragraph; apostrophes are no quotation marks, since they stand in words too
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|»[^«\n]*«|^>.*$", re.MULTILINE)
@@ -139,17 +160,18 @@ class Finding:
     text: str
 
 
-def find(answer: str, prompt: str = "") -> tuple[Finding, ...]:
+def find(answer: str, prompt: str = "", *, names: Sequence[str] = ()) -> tuple[Finding, ...]:
     """Refusals and self-descriptions of ``answer``, in the order of their places.
 
     Of two of a kind that overlap the first is given. What stands in quotation marks, or word for word in ``prompt``
-    too, is a quotation and does not count. prompt: all that the model was told, system and user turns.
+    too, is a quotation and does not count. prompt: all that the model was told, system and user turns. names: of models
+    and makers, beside those that are known, that count as an identity.
     """
     own = _QUOTED.sub(lambda quotation: "_" * len(quotation[0]), answer.translate(_STRAIGHT))
     told = _folded(prompt.translate(_STRAIGHT))
     found = [
         Finding(kind, rule, match.start(), match.end(), answer[match.start() : match.end()])
-        for kind, rule, pattern in _COMPILED
+        for kind, rule, pattern in _rules(tuple(names))
         for match in pattern.finditer(own)
         if _folded(match[0]) not in told
     ]

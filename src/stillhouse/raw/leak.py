@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stillhouse.raw.decontaminate import Index, count_documents, scan, verdict
+from stillhouse.overlap.search import Index, count_documents, scan, verdict
 from stillhouse.raw.reading import open_arrow
 
 COMMON = 8  # rows; what more of them hold is no one's text

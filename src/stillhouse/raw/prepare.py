@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stillhouse.documents import GROUP_PREFIX, MESSAGES, content_id
+from stillhouse.overlap.search import Index, scan, verdict
 from stillhouse.raw.clean import Cleaner, Leaves, duplicate_key
-from stillhouse.raw.decontaminate import Index, scan, verdict
 from stillhouse.raw.keyed import write_entries
 from stillhouse.raw.layouts import Part, joined
 from stillhouse.raw.lines import Row, Unreadable

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, cast
 
 from stillhouse.addresses import Files, peek, resolve
 from stillhouse.errors import Problem, StillhouseError
+from stillhouse.overlap.search import Index, Item, build_index
 from stillhouse.raw.clean import Cleaner
-from stillhouse.raw.decontaminate import Index, Item, build_index
 from stillhouse.raw.expressions import Expression, ExpressionFailed
 from stillhouse.raw.lines import Row, Unreadable
 from stillhouse.raw.mapping import Mapping, SourcePlan

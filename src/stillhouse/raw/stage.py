@@ -21,7 +21,7 @@ from stillhouse.cuts import Balance
 from stillhouse.documents import GROUP_PREFIX, SPLITS
 from stillhouse.engine import Engine, open_engine
 from stillhouse.errors import StillhouseError
-from stillhouse.raw.decontaminate import Item, build_index
+from stillhouse.overlap.search import Item, build_index
 from stillhouse.raw.dedup import (
     Copies,
     gather,

@@ -16,6 +16,7 @@ normal bound 88.0 to 95.1 %. With clusters (10 to 50 of 4 to 20 items) they cove
 from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
 from stillhouse.statistics.non_inferiority import Retention, retention
+from stillhouse.statistics.outcomes import Mean, OutcomeGap, Outcomes
 from stillhouse.statistics.per_class import (
     bootstrap_macro_f1,
     bootstrap_recall,
@@ -34,7 +35,10 @@ __all__ = [
     "Interval",
     "Ints",
     "McNemar",
+    "Mean",
     "Metric",
+    "OutcomeGap",
+    "Outcomes",
     "RecoveredGap",
     "Retention",
     "bootstrap",

@@ -64,15 +64,15 @@ class Pairs:
         low, high = floor, start
         for _ in range(34):  # bisection to 1e-10 of the range; the score may be infinite at its floor
             x = (low + high) / 2
-            if _score(counts, weights(x)) > quantile:
+            if score(counts, weights(x)) > quantile:
                 low = x
             else:
                 high = x
         return low
 
 
-def _score(counts: Floats, weights: Floats) -> float:
-    """Score statistic of "the mean of ``weights`` (4,) is 0" for multinomial ``counts`` (4,).
+def score(counts: Floats, weights: Floats) -> float:
+    """Score statistic of "the mean of ``weights`` (k,) is 0" for multinomial ``counts`` (k,).
 
     The variance is taken at the maximum likelihood under that hypothesis, p_j ~ counts_j / (1 + m weights_j) (Aitchison
     & Silvey 1958). For S - T - x it is Tango's (1998) statistic for paired proportions; its coverage holds where the
@@ -82,7 +82,7 @@ def _score(counts: Floats, weights: Floats) -> float:
     highest, lowest = float(weights.max()), float(weights.min())
     if highest <= 0.0 or lowest >= 0.0:  # no distribution on the outcomes has mean 0, save at a 0 weight
         return math.copysign(math.inf, total) if total else 0.0
-    # plain floats: four terms are too few for array arithmetic; an outcome never seen may still have a probability
+    # plain floats: a few terms are too few for array arithmetic; an outcome never seen may still have a probability
     terms: list[tuple[float, float]] = [
         (count + 1e-8 * n, w) for count, w in zip(counts.tolist(), weights.tolist(), strict=True)
     ]

@@ -1,1 +1,1 @@
-"""The audit: whom does the student treat otherwise than its teacher did, and what did it take over from it?"""
+"""The audit: whom the student treats differently from its teacher, and what it should not say or know."""

@@ -1,26 +1,25 @@
-"""Findings: what every probe of the audit leaves, one row for each thing that it looked at.
+"""Findings: what an audit says, one row for each question that was put to teacher and student.
 
-finding = Finding("swap", "religion", "passed", teacher=0.05, student=0.05, value=0.0, lower=-0.01, upper=0.01, …)
-as_row(finding)          # for audit.json
+finding = Finding("group gap", "true positive rate, label=toxic, group:dialect", "failed", 0.03, 0.12, 0.09, …)
+as_row(finding)                       # a dict for JSON; what is not a number becomes None
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Status = Literal["passed", "failed", "not certified", "reported"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One row of an audit. ``passed`` and ``failed`` are shown by the data, ``not certified`` is neither.
 
-    probe: by which kind of test. about: what, such as "TPR gap, label=toxic, group:dialect". teacher, student: their
-    figures. value: what is judged, mostly student − teacher, with its two-sided 95 % interval. limit: what value
-    may not exceed. n: items. words: one plain sentence for the label. needed: items that would tell, if n is too few.
-
-    passed: shown to lie within the limit. failed: shown to lie beyond it. not certified: neither. reported: no limit.
+    probe: the kind of question. about: what it was put to. value: the quantity judged, usually student - teacher,
+    with its two-sided 95 % interval; it may not exceed ``limit``. n: items behind it; needed: how many it would take
+    to tell, where n is too small. words: one plain sentence for the label.
     """
 
     probe: str
@@ -37,6 +36,7 @@ class Finding:
     needed: int | None = None
 
 
-def as_row(finding: Finding) -> dict[str, Any]:
-    """The finding as a JSON value."""
-    return asdict(finding)
+def as_row(finding: Finding) -> dict[str, str | float | int | None]:
+    """The finding as a dict that JSON can hold."""
+    row: dict[str, str | float | int | None] = asdict(finding)
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}

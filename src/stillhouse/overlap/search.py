@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stillhouse.raw.ngrams import Batch, Ints, Keys, hash_of, weight_of, words_of
+from stillhouse.overlap.ngrams import Batch, Ints, Keys, hash_of, weight_of, words_of
 
 Kind = Literal["n-gram", "whole", "question and answer", "question only"]
 
