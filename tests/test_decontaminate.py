@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.overlap import search as decontaminate
-from stillhouse.overlap.search import Hit, Index, Item, build_index, count_documents, scan, verdict
 from stillhouse.overlap.ngrams import hash_of, weight_of, words_of
+from stillhouse.overlap.search import Hit, Index, Item, build_index, count_documents, scan, verdict
 
 LESS = settings(max_examples=50, deadline=None)
 EVERY = 10**9  # a stock limit that nothing reaches

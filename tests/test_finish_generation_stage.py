@@ -75,6 +75,7 @@ class House:
                     "prompts": 12,
                     "other_text": {"data": str(other)},
                 },
+                "audit": {"identity": 4, "twins": 4, "memorized": 4},
                 "speed": {"prompt_tokens": 8, "new_tokens": 2, "repeats": 1, "threads": 1},
             },
         }
@@ -124,9 +125,10 @@ class House:
             for number, (asked, said) in enumerate(TEST)
         ]
         table = pa.Table.from_pylist(rows).replace_schema_metadata({"stillhouse.documents": documents.SCHEMA_VERSION})
-        path = documents.path_of(draft, "test")
-        path.parent.mkdir(parents=True)
-        pq.write_table(table, path)
+        for split in ("train", "test"):  # of the first the audit asks only what stands in it
+            path = documents.path_of(draft, split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table.slice(0, 0) if split == "train" else table, path)
         return {"cuts": {}, "licenses": {"words": ["CC0-1.0"]}}
 
     def _ferment(self, draft: Path) -> dict[str, Any]:
@@ -344,7 +346,7 @@ def test_a_student_that_is_its_teacher_is_as_good(house: House, tmp_path: Path) 
     assert label["strength"]["reading"][0].startswith("Distillation beat")
     # what it was taught for long it says well, and other text it has forgotten more than its control
     assert label["warnings"] and all(
-        "other text" in warning or warning.startswith("not certified, retention") for warning in label["warnings"]
+        "other text" in warning or warning.startswith("not certified, ") for warning in label["warnings"]
     )
 
 

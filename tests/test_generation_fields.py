@@ -95,6 +95,22 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "finish.evaluate.other_text.data": ("A FILE", "judge"),
     "finish.evaluate.other_text.text": ("other", "judge"),
     "finish.evaluate.other_text.most": (9, "judge"),
+    "finish.audit.identity": (4, "judge"),
+    "finish.audit.names": (["Someone"], "judge"),
+    "finish.audit.twins": (4, "judge"),
+    "finish.audit.twins_limit": (0.1, "judge"),
+    "finish.audit.memorized": (4, "judge"),
+    "finish.audit.memory_limit": (0.1, "judge"),
+    "finish.audit.secrets.*.question": ("Which code?", "judge"),
+    "finish.audit.secrets.*.before": ("It is ", "judge"),
+    "finish.audit.secrets.*.secret": ("4321", "judge"),
+    "finish.audit.contamination_limit": (0.1, "judge"),
+    "finish.audit.bbq.data": ("A FILE", "judge"),
+    "finish.audit.bbq.items": (3, "judge"),
+    "finish.audit.winobias.data": ("A FILE", "judge"),
+    "finish.audit.winobias.items": (3, "judge"),
+    "finish.audit.by": ("letter", "judge"),
+    "finish.audit.bias_limit": (0.1, "judge"),
     "finish.speed.prompt_tokens": (9, None),
     "finish.speed.new_tokens": (9, None),
     "finish.speed.repeats": (2, None),
@@ -144,6 +160,11 @@ def start(home: Path, field: str) -> dict[str, Any]:
         "distill": {"student": student, "loss": loss | gated, "on_policy": {"steps": 4, "loss": loss}},
         "finish": {"evaluate": {"other_text": {"data": str(home / "rows.jsonl")}}},
     }
+    if field.startswith("finish.audit.secrets"):
+        made["finish"]["audit"] = {"secrets": [{"question": "What code?", "secret": "1234"}]}
+    for name in ("bbq", "winobias"):
+        if field.startswith(f"finish.audit.{name}"):
+            made["finish"]["audit"] = {name: {"data": str(home / "rows.jsonl")}}
     return json.loads(json.dumps(made))
 
 
@@ -162,7 +183,7 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
         node: Any = after
         *parents, last = field.split(".")
         for key in parents:
-            node = node.setdefault(key, {})
+            node = node[0] if key == "*" else node.setdefault(key, {})
         node[last] = value
     old, new = (
         {step.name: step.fingerprint for step in make_plan(parse_recipe(mapping), base=home).steps}

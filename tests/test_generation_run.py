@@ -86,6 +86,8 @@ def mapping(house: Path, **changes: Any) -> dict[str, Any]:
         },
         "finish": {
             "evaluate": {"resamples": 200, "max_tokens": 12, "samples": 2, "prompts": 8},
+            "gates": {"required": []},  # so small a student is not about being good
+            "audit": {"identity": 4, "twins": 4, "memorized": 4},
             "speed": {"prompt_tokens": 8, "new_tokens": 2, "repeats": 1, "threads": 1},
         },
     }

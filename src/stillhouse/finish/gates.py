@@ -22,9 +22,9 @@ from stillhouse.statistics import Retention, items_needed
 # which probes of the audit a gate looks at
 PROBES: dict[GateName, tuple[str, ...]] = {
     "worst-group": ("worst group",),
-    "amplification": ("group gap", "choices"),
+    "amplification": ("group gap", "BBQ", "WinoBias"),
     "flips": ("swap",),
-    "behavior": ("identity", "refusal twins", "memorized"),
+    "behavior": ("identity", "refusal twins", "memorized", "canaries", "contamination"),
 }
 ADVICE: dict[GateName, str] = {
     "retention": "train longer (`distill.train.epochs`), keep more layers (`distill.student.keep`), add documents, or "

@@ -18,8 +18,14 @@ from stillhouse import documents
 from stillhouse.addresses import peek, resolve
 from stillhouse.device import cpu_threads, place
 from stillhouse.errors import Problem, StillhouseError
+from stillhouse.finish.audit.findings import Finding
+from stillhouse.finish.audit.writing.audit import Material, WritingPlan, audit_writing
+from stillhouse.finish.audit.writing.bbq import read_bbq
+from stillhouse.finish.audit.writing.canaries import Canary
+from stillhouse.finish.audit.writing.identity import known_names
+from stillhouse.finish.audit.writing.winobias import read_winobias
 from stillhouse.finish.evaluate import TEACHER
-from stillhouse.finish.gates import Gate, distillation_gate, retention_gate
+from stillhouse.finish.gates import Gate, distillation_gate, of_findings, retention_gate
 from stillhouse.finish.generation.contrast import STUDENT
 from stillhouse.finish.generation.decoding import Speed, measure, parameters, weight_bytes
 from stillhouse.finish.generation.hearing import Certainty, Heard, Limits, hear
@@ -30,7 +36,8 @@ from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.generation.summary import ANSWERS, GIVEN, OTHER, summarize, warnings
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
 from stillhouse.recipe.bind import load_teacher, teacher_bytes
-from stillhouse.recipe.generation import Ask, Generation
+from stillhouse.recipe.generation import Ask, ChoiceSet, Generation
+from stillhouse.recipe.rights import teacher_address
 from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals.text import Text, TextAnswer
 from stillhouse.statistics import retention
@@ -82,6 +89,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             verify=by_name(answers.verify, **answers.verify_with) if answers and answers.verify else None,
             progress=progress,
         )
+        findings = _audit(recipe, places, speakers, rows_in, stored, progress)
     size = {
         "student_parameters": parameters(speakers[STUDENT].model),
         "teacher_parameters": parameters(speakers[TEACHER].model) if TEACHER in speakers else None,
@@ -99,12 +107,73 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         summary=summary,
         shipped={"artifact": STUDENT, "file": "model.safetensors", "precision": recipe.finish.precision},
         warnings=warnings(summary),
-        findings=[],
-        gates=[distillation_gate(heard.contrasts), *([kept] if (kept := _retention(heard, recipe)) else [])],
+        findings=findings,
+        gates=[
+            gate
+            for gate in (
+                distillation_gate(heard.contrasts),
+                _retention(heard, recipe),
+                of_findings("amplification", findings),
+                of_findings("behavior", findings),
+            )
+            if gate is not None
+        ],
         samples=heard.samples,
     ).write(places.draft)
     failed = len(rows_in) - heard.judged
     return StageResult({"rows_in": len(rows_in), "kept": heard.judged, "cut": 0, "failed": failed, **summary})
+
+
+def _audit(
+    recipe: Generation,
+    places: Places,
+    speakers: Mapping[str, Speaker],
+    rows_in: Sequence[Document],
+    stored: Mapping[str, TextAnswer],
+    progress: Progress,
+) -> list[Finding]:
+    """What the student that would ship is probed for, beside the teacher where that runs here."""
+    settings, section = recipe.finish.audit, recipe.ferment.teacher
+    address = teacher_address(section)
+    plan = WritingPlan(
+        system=_system(recipe),
+        names=(*known_names(address, section.name), *settings.names),
+        identity=settings.identity,
+        twins=settings.twins,
+        memorized=settings.memorized,
+        by=settings.by,
+        twins_limit=settings.twins_limit,
+        bias_limit=settings.bias_limit,
+        memory_limit=settings.memory_limit,
+        contamination_limit=settings.contamination_limit,
+        teacher_name=address,
+        base_name=recipe.distill.student.base,
+    )
+    taught = documents.read(places.sealed("raw"), "train").to_pylist()
+    asked_first = [row | {"messages": row["messages"] or list(asked(row))} for row in taught] if stored else taught
+    template = next(iter(speakers.values())).template
+    trained, held = (
+        answered(rows, stored, system=_system(recipe), opened=bool(template and template.opens_reasoning))
+        if stored
+        else given(rows, turns=recipe.distill.choose.turns)
+        for rows in (asked_first, rows_in)
+    )
+    material = Material(
+        trained=trained,
+        held=held,
+        canaries=[Canary(one.question, one.before, one.secret) for one in settings.secrets],
+        bbq=read_bbq(_files(settings.bbq, places), most=settings.bbq.items) if settings.bbq else (),
+        winobias=read_winobias(_files(settings.winobias, places), most=settings.winobias.items)
+        if settings.winobias
+        else (),
+        test=[row["text"] for row in rows_in],
+        training=[row["text"] for row in taught],
+    )
+    return audit_writing(speakers[STUDENT], speakers.get(TEACHER), plan, material, progress=progress)
+
+
+def _files(chosen: ChoiceSet, places: Places) -> Sequence[Path]:
+    return resolve(chosen.data, cache=places.cache, base=places.base).files
 
 
 def _retention(heard: Heard, recipe: Generation) -> Gate | None:
