@@ -29,9 +29,9 @@ from stillhouse.finish.export.gguf.probes import SHAPES, TEXTS
 from stillhouse.finish.export.gguf.runtime import Runtime, Written
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.statistics import Floats
-from stillhouse.teachers.templates import Message, RowError
+from stillhouse.teachers.templates import Message, RowError, merge_system
 
-TOP = 2048  # beyond these a small model has about a thousandth of its mass
+TOP = 2048  # of 49,152 these hold 0.97 of a small model's mass; the bench has what the rest as one hides
 _CHATS = 4  # conversations by the way that clients take
 _BATCH = 8
 _TIMED = 16  # tokens from which on a speed means something
@@ -77,7 +77,7 @@ class GgufComparison:
     same of short, long, accented, … prompts. ended: the share of answers that ended by themselves; stops: of these, the
     share that the student ends there too, ``None`` where none did. kl: mean nats over ``positions``; outside: the
     student's mean mass outside the tokens that were told apart. wrong_ids: texts that are split in another way, of
-    ``texts``. left_out: prompts too long for the model. per_second: tokens of one answer, the median.
+    ``texts``. left_out: prompts that the model cannot be asked, most for their length. per_second: tokens of one answer, the median.
     """
 
     prompts: int
@@ -155,7 +155,7 @@ def compare_gguf(
         agreeing=agreeing,
         by_shape={shape: float(np.mean(values)) for shape, values in by_shape.items()},
         divergences=divergences,
-        ended=float(np.mean([one.stopped for one in written])),
+        ended=float(np.mean([one.end is not None for one in written])),
         stops=stops,
         kl=kl,
         positions=count,
@@ -223,7 +223,8 @@ def _by_chat(
     begin = speaker.tokenizer.bos_token or ""
     for (_, messages, ids), one in list(zip(asks, written, strict=True))[:_CHATS]:
         assert messages is not None  # noqa: S101 - there is a template
-        wanted, rendered = speaker.template.text(messages), runtime.template(messages)
+        told = messages if speaker.template.system == "own" else merge_system(messages)
+        wanted, rendered = speaker.template.text(messages), runtime.template(told)
         # a beginning that the tokenizer adds is taken off again by the server
         if rendered != wanted and (not begin or begin + rendered != wanted):
             found.append(f"the chat template says {rendered[:80]!r} and not {wanted[:80]!r}")
@@ -231,8 +232,8 @@ def _by_chat(
         if runtime.tokens(rendered) != list(ids):
             found.append(f"a conversation has other ids: {rendered[:80]!r}")
             break
-        text, reason = runtime.chat(messages, most)
-        if (reason == "stop") != one.stopped:
+        text, reason = runtime.chat(told, most)
+        if (reason == "stop") != (one.end is not None):
             found.append(f"by the way of clients an answer ends by {reason!r}: {text[:80]!r}")
             break
     return found
@@ -252,17 +253,17 @@ def _agreement(
         at = logits_of(sequences)  # unequal lengths, padded
         for place, row in enumerate(rows):
             first, answer = len(asks[row][2]) - 1, written[row]
-            count = len(answer.ids) + answer.stopped
-            logits = at([place * width + first + step for step in range(count)]).numpy() if count else np.empty((0, 1))
-            chosen = logits.argmax(-1)
-            same = [int(one) == told for one, told in zip(chosen, answer.ids, strict=False)]
-            if answer.stopped:
-                confirmed.append(int(chosen[-1]) in ends)
-                same.append(confirmed[-1])
+            told = [*answer.ids, *([] if answer.end is None else [answer.end])]
+            logits = at([place * width + first + step for step in range(len(told))]).numpy()
+            chosen = [int(one) for one in logits.argmax(-1)]
+            same = [one == other for one, other in zip(chosen, told, strict=True)]
+            if answer.end is not None:
+                same[-1] = chosen[-1] in ends and answer.end in ends  # any end is an end
+                confirmed.append(same[-1])
             if not all(same):
                 after = same.index(False)
-                told = answer.ids[after] if after < len(answer.ids) else max(ends, key=lambda one: logits[after][one])
-                divergences.append(Divergence(row, after, float(logits[after].max() - logits[after][told])))
+                margin = float(logits[after].max() - logits[after][told[after]])
+                divergences.append(Divergence(row, after, margin))
                 shares[row] = after / len(same)
     return shares, tuple(sorted(divergences, key=lambda one: one.prompt)), confirmed
 

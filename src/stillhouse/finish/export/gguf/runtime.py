@@ -39,10 +39,11 @@ PACKAGE = "xllamacpp"
 
 @dataclass(frozen=True)
 class Written:
-    """ids: greedy tokens, the end not among them. per_second: tokens, as the runtime itself measures it."""
+    """ids: greedy tokens, without the end. end: the token that ended the answer, ``None`` where it was cut off.
+    per_second: tokens, as the runtime itself measures it."""
 
     ids: tuple[int, ...]
-    stopped: bool
+    end: int | None
     per_second: float
 
 
@@ -55,10 +56,11 @@ class Runtime:
     @classmethod
     @contextmanager
     def open(cls, file: Path, *, context: int, threads: int | None = None, exact: bool = False) -> Iterator[Runtime]:
-        """Load ``file``. context: tokens of prompt and answer together. exact: keys and values in float32.
+        """Load ``file``. context: tokens of prompt and answer together. exact: keys and values in float32; without it
+        all is as users have it who change no setting. threads: ``None`` for half of the cores, since they wait for each
+        other by spinning, which on a busy machine is many times slower.
 
-        Without ``exact`` all is as users have it who change no setting. Raises :class:`StillhouseError` where the
-        package is missing, or where the file cannot be loaded.
+        Raises :class:`StillhouseError` where the package is missing, or where the file cannot be loaded.
         """
         if find_spec(PACKAGE) is None:
             raise StillhouseError(
@@ -72,7 +74,7 @@ class Runtime:
                 "model": str(file.resolve()),
                 "socket": str(place),
                 "context": context,
-                "threads": threads or os.cpu_count() or 1,
+                "threads": threads or max(1, (os.cpu_count() or 1) // 2),
                 "exact": exact,
             }
             command = [sys.executable, "-P", str(_CHILD), json.dumps(told)]
@@ -80,7 +82,7 @@ class Runtime:
                 process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
             try:
                 assert process.stdout is not None  # noqa: S101 - asked for above
-                if process.stdout.readline() != b"ready\n":
+                if b"ready\n" not in iter(process.stdout.readline, b""):
                     raise _died(process, said, f"{file.name} cannot be loaded by llama.cpp", file)
                 yield cls(process, place, said)
             finally:
@@ -112,8 +114,10 @@ class Runtime:
         """Greedy tokens after a prompt of ids, ``most`` at most."""
         body = {"prompt": list(prompt), "n_predict": most, "return_tokens": True, "cache_prompt": False}
         found = self._call("/completion", body | _greedy())
-        ids = tuple(int(one) for one in found["tokens"])
-        return Written(ids, found["stop_type"] == "eos", float(found["timings"]["predicted_per_second"]))
+        ids = tuple(int(one) for one in found["tokens"])  # an end is the last of them
+        ended = found["stop_type"] == "eos"
+        speed = float(found["timings"]["predicted_per_second"])
+        return Written(ids[:-1], ids[-1], speed) if ended else Written(ids, None, speed)
 
     def chat(self, messages: Sequence[Mapping[str, str]], most: int) -> tuple[str, Literal["stop", "length"]]:
         """The answer to a conversation by the way that clients take: text, and why it ended."""

@@ -19,6 +19,8 @@ Pair = tuple[str, str]
 # llama.cpp's kinds of tokens
 NORMAL, UNKNOWN, CONTROL, OWN, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _ENDS = ("eos", "eot", "eom")  # the three places for a token that ends an answer
+# control characters, bytes that UTF-8 does not have, and those that begin planes without characters
+_NO_TEXT = {*range(0x20), 0x7F, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF4, 0x100)} - {0x09, 0x0A, 0x0D}
 _MOST = 4  # tokens named in a message
 
 
@@ -156,12 +158,19 @@ def _added_problems(added: Mapping[int, Mapping[str, Any]], kind: Kind) -> list[
 
 
 def _alphabet_problems(words: Mapping[str, int], kind: Kind) -> list[str]:
-    """Every byte needs a token: where one has none, transformers leaves it out, and llama.cpp does as it pleases."""
-    from tokenizers import pre_tokenizers
+    """Every byte of ordinary text needs a token: where one has none, both leave it out, but not at the same moment."""
+    if kind.model == "llama":
+        lacking = [one for one in range(256) if f"<0x{one:02X}>" not in words]
+    else:
+        lacking = [one for one, letter in _letters().items() if letter not in words and one not in _NO_TEXT]
+    return [f"{len(lacking)} bytes of ordinary text have no token"] if lacking else []
 
-    wanted = pre_tokenizers.ByteLevel.alphabet() if kind.model == "gpt2" else [f"<0x{one:02X}>" for one in range(256)]
-    lacking = [one for one in wanted if one not in words]
-    return [f"{len(lacking)} of the 256 bytes have no token"] if lacking else []
+
+def _letters() -> dict[int, str]:
+    """The character that stands for each byte in byte-level tokens: itself where it can be seen, as in GPT-2."""
+    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [one for one in range(256) if one not in seen]
+    return {one: chr(one) for one in seen} | {one: chr(256 + place) for place, one in enumerate(rest)}
 
 
 def _merge_problems(words: Mapping[str, int], merges: Sequence[Pair], added: Mapping[int, Any]) -> list[str]:
