@@ -187,7 +187,7 @@ def _figures(kind: Kind, one: GgufComparison) -> list[Figure]:
         *(
             []
             if one.stops is None or floors.stops is None
-            else [Figure(f"{kind}: of these, torch ends there too", one.stops, "", (">=", floors.stops))]
+            else [Figure(f"{kind}: of all ends, share that is one for both", one.stops, "", (">=", floors.stops))]
         ),
         Figure(f"{kind}: reasons against it", len(one.reasons), "; ".join(one.reasons)[:60], ("==", 0)),
     ]

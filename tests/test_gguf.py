@@ -38,7 +38,6 @@ runs = pytest.mark.skipif(not INSTALLED, reason=MISSING)
 IDS = [(7 * place * place + 3) % 250 + 5 for place in range(60)]  # longer than the windows and the scaled positions
 SPECIAL = ("<|im_start|>user\nhi<|im_end|>\n", "a<own>b <own> c", "x<|im_end|>  y", " <|im_start|> z")
 CHAT = [{"role": "user", "content": "say fine"}]
-BARE = Floors(stops=None)
 
 
 @pytest.fixture(scope="module")
@@ -443,6 +442,29 @@ def test_a_file_of_another_student_does_not_pass(words: Any, taught: Path, files
     assert found.divergences[0].margin > 0
     assert "answers agree" in found.reasons[0]
     assert "nats apart" in found.reasons[1]
+
+
+@runs
+def test_a_file_that_writes_an_end_and_goes_on_does_not_pass(taught: Path, files: Any, tmp_path: Path) -> None:
+    """Every token agrees, the end among them, and still the file would never stop there."""
+    made, own = load_causal(taught)
+    end = own("fine", add_special_tokens=False)["input_ids"][0]
+    save_causal(made, own, tmp_path / "student", ends=[end])
+    found = compare_gguf(
+        tmp_path / "student",
+        files["f16"],
+        prompts=[CHAT],
+        texts=TEXTS[11:12],
+        floors=Floors(),
+        most=8,
+        positions=2,
+        threads=1,
+        shapes=(),
+    )
+    assert found.stops == 0.5  # the end of the turn comes later, and is one for both
+    assert found.agreeing == 0
+    assert [(one.after, one.margin) for one in found.divergences] == [(0, 0.0)]
+    assert not found.passed
 
 
 @runs

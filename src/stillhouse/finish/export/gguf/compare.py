@@ -43,7 +43,7 @@ class Floors:
     """What a file must reach; ``None`` asks for nothing.
 
     agreeing: the mean share of an answer before it parts from the student's. kl: nats a token, at most. stops: of the
-    answers that end, the share that the student would end there too.
+    answers' ends, the share that is one for both.
     """
 
     agreeing: float | None = None
@@ -74,10 +74,11 @@ class GgufComparison:
     """What was measured on N prompts and P positions of text, and what it means.
 
     agreeing: the mean share of an answer's tokens before the first divergence, its end being one of them; by_shape: the
-    same of short, long, accented, … prompts. ended: the share of answers that ended by themselves; stops: of these, the
-    share that the student ends there too, ``None`` where none did. kl: mean nats over ``positions``; outside: the
-    student's mean mass outside the tokens that were told apart. wrong_ids: texts that are split in another way, of
-    ``texts``. left_out: prompts that the model cannot be asked, most for their length. per_second: tokens of one answer, the median.
+    same of short, long, accented, … prompts. ended: the share of answers that ended by themselves; stops: of all ends,
+    the share that is one for both: the student, having read the same, ends there too, and the file goes on after none;
+    ``None`` where there is no end. kl: mean nats over ``positions``; outside: the student's mean mass outside the
+    tokens that were told apart. wrong_ids: texts that are split in another way, of ``texts``. left_out: prompts that
+    the model cannot be asked, most for their length. per_second: tokens of one answer, the median.
     """
 
     prompts: int
@@ -176,7 +177,7 @@ def _missed(floors: Floors, agreeing: float, kl: float, stops: float | None) -> 
     if floors.kl is not None and not kl <= floors.kl:
         found.append(f"distributions lie {kl:.4f} nats apart, allowed: {floors.kl:g}")
     if floors.stops is not None and stops is not None and not stops >= floors.stops:
-        found.append(f"the student ends {stops:.3f} of the answers where the file does, asked for: {floors.stops:g}")
+        found.append(f"{stops:.3f} of the ends are ends for both, asked for: {floors.stops:g}")
     return found
 
 
@@ -242,7 +243,7 @@ def _by_chat(
 def _agreement(
     logits_of: Any, asks: Sequence[Ask], written: Sequence[Written], ends: frozenset[int]
 ) -> tuple[list[float], tuple[Divergence, ...], list[bool]]:
-    """Each answer's share before the first divergence, the divergences, and whether each end is the student's too."""
+    """Each answer's share before the first divergence, the divergences, and whether each end is one for both."""
     shares = [1.0] * len(asks)
     divergences, confirmed = [], []
     order = sorted(range(len(asks)), key=lambda row: len(asks[row][2]) + len(written[row].ids))
@@ -260,6 +261,10 @@ def _agreement(
             if answer.end is not None:
                 same[-1] = chosen[-1] in ends and answer.end in ends  # any end is an end
                 confirmed.append(same[-1])
+            missed = next((step for step, one in enumerate(answer.ids) if one in ends), None)
+            if missed is not None:  # it wrote an end, and went on
+                same[missed] = False
+                confirmed.append(False)
             if not all(same):
                 after = same.index(False)
                 margin = float(logits[after].max() - logits[after][told[after]])
