@@ -155,9 +155,21 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("qwen2", {}),
     "qwen2, yarn": ("qwen2", {"rope_parameters": _ROPE | _OLD | {"rope_type": "yarn"}}),
     "qwen3": ("qwen3", {"head_dim": 32}),
+    "qwen3, yarn": ("qwen3", {"head_dim": 32, "rope_parameters": _ROPE | _OLD | {"rope_type": "yarn"}}),
     "gemma": ("gemma", {"head_dim": 32}),
     "gemma2": ("gemma2", _HEADS),
     "gemma3_text": ("gemma3_text", _HEADS | {"num_hidden_layers": 7}),
+    "gemma3_text, linear where all is seen": (
+        "gemma3_text",
+        _HEADS
+        | {
+            "num_hidden_layers": 7,
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                "full_attention": _ROPE | {"rope_type": "linear"},
+            },
+        },
+    ),
     "gpt2": ("gpt2", {"n_positions": 128}),
     "smollm3": ("smollm3", {}),
     "granite": (
