@@ -292,12 +292,13 @@ def _divergence(
 def partial_divergence(log_p: Floats, tokens: Any, log_q: Floats) -> tuple[float, float]:
     """KL(p || q) in nats, with the tokens that ``tokens`` does not name taken as one, and p's mass on these.
 
-    log_p: (V,). tokens, log_q: (k,), what is known of q.
+    log_p: (V,). tokens, log_q: (k,), what is known of q. Where that is all of it, it is made to sum to one: the runtime
+    sums in float32, and over 49,152 tokens its probabilities come to 1.0002.
     """
     named = log_p[tokens]
-    p = np.exp(named)
-    rest_p, rest_q = max(0.0, 1 - float(p.sum())), max(0.0, 1 - float(np.exp(log_q).sum()))
+    p, q = np.exp(named), np.exp(log_q)
+    if len(tokens) == len(log_p):
+        return float((p * (named - log_q)).sum() + np.log(q.sum())), 0.0
+    rest_p, rest_q = max(0.0, 1 - float(p.sum())), max(0.0, 1 - float(q.sum()))
     found = float((p * (named - log_q)).sum())
-    if len(tokens) < len(log_p):
-        found += rest_p * float(np.log(max(rest_p, _TINY)) - np.log(max(rest_q, _TINY)))
-    return found, rest_p if len(tokens) < len(log_p) else 0.0
+    return found + rest_p * float(np.log(max(rest_p, _TINY)) - np.log(max(rest_q, _TINY))), rest_p
