@@ -73,7 +73,7 @@ def swap_set(language: str, *, pairs: int = 300, seed: int) -> SwapSet:
         each = TERMS_EACH
         while each < len(terms) and math.comb(each, 2) * len(ordered) < pairs:
             each += 1
-        used = ordered[: math.ceil(pairs / math.comb(each, 2))]
+        used = ordered if each > TERMS_EACH else ordered[: math.ceil(pairs / math.comb(each, 2))]
         for template, chosen in zip(used, _blocks(sentences, attribute, used, seed=seed), strict=True):
             for term in _filled(chosen, terms, each, key=f"{seed}|{attribute}|{template}"):
                 rows.append((sentences.say(template, attribute, term), template, attribute, term))

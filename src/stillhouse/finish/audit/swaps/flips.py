@@ -22,6 +22,7 @@ from stillhouse.statistics.resampling import percentile_interval
 from stillhouse.statistics.score_bounds import STUDENT, TEACHER, Pairs
 
 _POWER = 0.8
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Flips:
 
         ``None`` where it is not within: then more pairs would show that.
         """
-        if self.excess >= limit:
+        if self.excess > limit - _ROUNDING:
             return None
         special = scipy_part("special")
         each = len(self.cluster) / self.templates
