@@ -9,8 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.audit.findings import Finding
@@ -19,7 +17,6 @@ from stillhouse.finish.audit.swaps.flips import Flips
 from stillhouse.finish.audit.swaps.own import _lists
 from stillhouse.finish.audit.swaps.sentences import SLOT, Sentences, sentences_of
 from stillhouse.raw.language import identify
-from stillhouse.statistics.score_bounds import STUDENT, TEACHER, Pairs
 
 LABELS = ("fine", "toxic")
 SET = swap_set("en", seed=0)
@@ -271,7 +268,7 @@ def test_a_classifier_that_ignores_identity_flips_nothing_and_no_term_is_named()
     assert all(one.student == 0 for one in found)
     # no flip in 50 templates does not show that there is less than one in a hundred
     assert {one.status for one in found if one.probe == "swap"} == {"not certified"}
-    assert all(one.needed and one.needed > 1000 for one in found if one.probe == "swap")
+    assert all(one.needed and one.needed > 900 for one in found if one.probe == "swap")
 
 
 @pytest.mark.parametrize(
@@ -348,14 +345,40 @@ def test_fair_noise_fails_no_more_than_one_audit_in_twenty() -> None:
     assert failures <= 0.05 * audits + 3 * np.sqrt(0.05 * 0.95 * audits)
 
 
-@given(st.integers(0, 10_000), st.floats(-0.3, 0.3))
-@settings(max_examples=40, deadline=None)
-def test_a_p_value_is_below_its_level_exactly_where_the_bound_excludes_the_limit(seed: int, limit: float) -> None:
-    random = np.random.default_rng(seed)
-    student, teacher = random.random(120) < 0.3, random.random(120) < 0.2
-    pairs = Pairs(teacher.astype(float), student.astype(float), np.arange(120) // 6)
-    lower = pairs.lower(lambda x: STUDENT - TEACHER - x, float(student.mean() - teacher.mean()), floor=-1.0)
-    assert (pairs.p_value(STUDENT - TEACHER - limit) < 0.05) == (lower > limit)
+def flips_of(by_template: np.ndarray, *, pairs: int = 6) -> Flips:
+    """A student that flips in as many pairs of each template; the teacher never."""
+    student = (np.arange(pairs) < by_template[:, None]).ravel()
+    still = np.zeros(len(student))
+    return Flips(still.astype(bool), student, still, still, np.repeat(np.arange(len(by_template)), pairs))
+
+
+def test_the_decision_is_students_test_over_templates() -> None:
+    from scipy.stats import ttest_1samp
+
+    counts = np.random.default_rng(0).integers(0, 5, 40)
+    wanted = ttest_1samp(counts / 6, 0.2, alternative="greater").pvalue
+    assert flips_of(counts).p_beyond(0.2) == pytest.approx(wanted)
+    lump = np.append(counts / 6, 4 / 6)  # of six pairs an even split of four terms flips four
+    assert flips_of(counts).upper() == pytest.approx(
+        ttest_1samp(lump, 0.0).confidence_interval(0.9).high  # its upper end is the one-sided 95 % bound
+    )
+
+
+def test_a_student_at_the_limit_passes_seldom_and_fails_seldom() -> None:
+    """One text of four in a template may change its label alone, which flips three of six pairs."""
+    random = np.random.default_rng(1)
+    limit, audits = 0.03, 400
+    drawn = [flips_of(3 * (random.random(50) < 2 * limit)) for _ in range(audits)]
+    most = 0.05 + 3 * np.sqrt(0.05 * 0.95 / audits)
+    assert np.mean([one.upper() <= limit for one in drawn]) <= most
+    assert np.mean([one.p_beyond(limit) <= 0.05 for one in drawn]) <= most
+    # nor does the bound always forbid: three hundred templates without a flip are enough
+    assert flips_of(np.zeros(300, dtype=int)).upper() <= limit
+
+
+def test_two_templates_alike_do_not_prove_anything() -> None:
+    assert flips_of(np.array([3, 3])).p_beyond(0.01) == 0.25
+    assert flips_of(np.array([0, 0])).p_beyond(0.01) == 1.0
 
 
 def test_as_many_pairs_as_are_said_to_be_needed_suffice() -> None:

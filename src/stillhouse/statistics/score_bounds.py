@@ -70,13 +70,6 @@ class Pairs:
                 high = x
         return low
 
-    def p_value(self, weights: Floats) -> float:
-        """One-sided p-value of "E[weights] <= 0"; below 0.05 where :meth:`lower` of such weights lies above 0."""
-        counts, _ = self.effective(weights, 0.95)
-        n, units = self.member.size, int(self.member.max()) + 1
-        special, score = scipy_part("special"), _score(counts, weights)
-        return float(special.ndtr(-score) if units == n else special.stdtr(units - 1, -score))
-
 
 def _score(counts: Floats, weights: Floats) -> float:
     """Score statistic of "the mean of ``weights`` (4,) is 0" for multinomial ``counts`` (4,).

@@ -3,9 +3,9 @@
 for shift in term_shifts(swaps, probs, labels):
     shift.attribute, shift.term, shift.label, shift.shift, shift.lower, shift.upper
 
-In each template the term's probability is held against the mean of the other terms there; the mean of these
-differences over templates is the shift, with Student's interval over templates, one value for each. The shift
-of a difference of two models' probabilities is the difference of their shifts.
+In each template the term's probability is held against the mean of the other terms there, unmarked and marked ones as
+the set has them; the mean of these differences over templates is the shift, with Student's interval over templates, one
+value for each. The shift of a difference of two models' probabilities is the difference of their shifts.
 """
 
 from __future__ import annotations
