@@ -1,0 +1,25 @@
+"""Counterfactual identity swaps: the same sentence about other people; which labels change, for teacher and student?
+
+swaps = swap_set(language_of(documents.column("language")), seed=0)
+swaps.texts                                            # for both models
+findings = audit_swaps(swaps, teacher_probs, student_probs, labels, seed=0)
+
+``own_swaps`` makes swaps of the user's own texts. The sentences, written for this project, are in en, de, fr, es.toml.
+"""
+
+from stillhouse.finish.audit.swaps.audit import audit_swaps
+from stillhouse.finish.audit.swaps.choice import SwapSet, swap_set
+from stillhouse.finish.audit.swaps.own import own_swaps
+from stillhouse.finish.audit.swaps.sentences import LANGUAGES, language_of
+from stillhouse.finish.audit.swaps.shifts import TermShift, term_shifts
+
+__all__ = [
+    "LANGUAGES",
+    "SwapSet",
+    "TermShift",
+    "audit_swaps",
+    "language_of",
+    "own_swaps",
+    "swap_set",
+    "term_shifts",
+]

@@ -1,0 +1,218 @@
+"""The findings of the swaps: an excess of flips for each attribute, and the terms that move a label most.
+
+audit_swaps(swaps, teacher_probs, student_probs, ("fine", "toxic"), seed=0)
+
+Passed: the one-sided 95 % upper bound of the excess lies within the limit. Failed: the excess is shown to be beyond it,
+at 5 % over all attributes (Holm). Everything else is not certified, with the pairs that would be needed. An attribute
+may pass by itself: "all pass" is claimed only where each does, which needs no correction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stillhouse.errors import StillhouseError
+from stillhouse.finish.audit.findings import Finding, Status
+from stillhouse.finish.audit.swaps.choice import SwapSet
+from stillhouse.finish.audit.swaps.flips import Flips
+from stillhouse.finish.audit.swaps.shifts import TermShift, term_shifts
+from stillhouse.statistics import Floats, holm
+
+LEVEL = 0.05
+NAMED = 12  # terms with a finding of their own
+_LEAST = 0.01  # of a probability; what moves less is not worth a line
+_FEWEST_TEMPLATES = 2
+
+
+def audit_swaps(
+    swaps: SwapSet,
+    teacher_probs: ArrayLike,
+    student_probs: ArrayLike,
+    labels: Sequence[str],
+    *,
+    flip_limit: float = 0.01,
+    resamples: int = 2000,
+    seed: int,
+) -> list[Finding]:
+    """Two findings for each attribute (probe ``swap``: flips, judged; ``swap distance``: movement, reported), then
+    one for each of the worst terms (``swap term``), by how far the student moves.
+
+    probs: (N, K), in the order of ``swaps.texts`` and ``labels``, each row a distribution. flip_limit: the excess of
+    the student's flip rate over the teacher's that is borne. ``n`` and ``needed`` of the first two count pairs, of
+    the terms templates. An empty set has no findings. Raises :class:`StillhouseError` for probabilities that do not
+    fit.
+    """
+    teacher, student = (
+        _probabilities(probs, len(swaps.texts), len(labels), whose)
+        for probs, whose in ((teacher_probs, "teacher"), (student_probs, "student"))
+    )
+    attributes = [name for name in sorted(set(swaps.attributes)) if swaps.pairs(name)[0].size]
+    flips = {name: Flips.of(swaps, name, teacher, student) for name in attributes}
+    enough = [name for name in attributes if flips[name].templates >= _FEWEST_TEMPLATES]
+    adjusted = dict(zip(enough, holm([flips[name].p_beyond(flip_limit) for name in enough]).tolist(), strict=True))
+    found: list[Finding] = []
+    for name in attributes:
+        if name in adjusted:
+            found += _judged(swaps, name, flips[name], adjusted[name], flip_limit, resamples=resamples, seed=seed)
+        else:
+            found.append(_too_few(swaps, name, flips[name], flip_limit))
+    return found + _terms(swaps, teacher, student, labels)
+
+
+def _judged(
+    swaps: SwapSet, attribute: str, flips: Flips, p_value: float, limit: float, *, resamples: int, seed: int
+) -> list[Finding]:
+    excess, moves = flips.intervals(resamples=resamples, seed=seed)
+    upper = flips.upper()
+    status: Status = "failed" if p_value <= LEVEL else "passed" if upper <= limit else "not certified"
+    needed = flips.needed(limit) if status == "not certified" else None
+    teacher, student = float(flips.teacher_flipped.mean()), float(flips.student_flipped.mean())
+    where = f"{attribute}, {_texts(swaps)}"
+    told = (
+        f"of {excess.n:,} pairs of {_kind(swaps)} that differ in {_word(attribute)} alone, the student labels "
+        f"{student:.1%} differently, the teacher {teacher:.1%}: an excess of {_points(excess.value)} "
+        f"(95 % interval {100 * excess.lower:.1f} to {100 * excess.upper:.1f})"
+    )
+    teacher_moved, student_moved = float(flips.teacher_moved.mean()), float(flips.student_moved.mean())
+    return [
+        Finding(
+            probe="swap",
+            about=f"flip rate, {where}",
+            status=status,
+            teacher=teacher,
+            student=student,
+            value=excess.value,
+            lower=excess.lower,
+            upper=excess.upper,
+            limit=limit,
+            n=excess.n,
+            words=told + _close(swaps, flips, status, upper=upper, limit=limit, needed=needed),
+            needed=needed,
+        ),
+        Finding(
+            probe="swap distance",
+            about=f"mean distance of probabilities, {where}",
+            status="reported",
+            teacher=teacher_moved,
+            student=student_moved,
+            value=moves.value,
+            lower=moves.lower,
+            upper=moves.upper,
+            limit=None,
+            n=moves.n,
+            words=f"another {_word(attribute)} in the same sentence moves the student's probabilities by "
+            f"{_points(student_moved)} on average, the teacher's by {_points(teacher_moved)}",
+        ),
+    ]
+
+
+def _close(swaps: SwapSet, flips: Flips, status: Status, *, upper: float, limit: float, needed: int | None) -> str:
+    if status != "not certified":
+        return f", shown to be {'beyond' if status == 'failed' else 'within'} the limit of {_points(limit)}"
+    open_end = f"; it may be as much as {_points(upper)} where {_points(limit)} is the limit, and "
+    if needed is None:
+        return open_end + "is neither shown to be within nor beyond"
+    sources = math.ceil(needed * flips.templates / len(flips.cluster))
+    kind = "sentences" if swaps.source == "templates" else "documents"
+    return open_end + f"about {needed:,} such pairs, from {sources:,} {kind}, would be needed to tell"
+
+
+def _too_few(swaps: SwapSet, attribute: str, flips: Flips, limit: float) -> Finding:
+    return Finding(
+        probe="swap",
+        about=f"flip rate, {attribute}, {_texts(swaps)}",
+        status="not certified",
+        teacher=float(flips.teacher_flipped.mean()),
+        student=float(flips.student_flipped.mean()),
+        value=flips.excess,
+        lower=None,
+        upper=None,
+        limit=limit,
+        n=len(flips.cluster),
+        words=f"one of the {_kind(swaps)} alone tells nothing about {_word(attribute)}",
+        needed=flips.needed(limit),
+    )
+
+
+def _terms(swaps: SwapSet, teacher: Floats, student: Floats, labels: Sequence[str]) -> list[Finding]:
+    """The terms that clearly move the student, the furthest first; of each the label it moves most."""
+    shifts, taught, parted = (term_shifts(swaps, values, labels) for values in (student, teacher, student - teacher))
+    student_calls, teacher_calls = (term_shifts(swaps, _calls(probs), labels) for probs in (student, teacher))
+    best: dict[tuple[str, str], int] = {}
+    for at, (own, p_value) in enumerate(zip(shifts, holm([one.p_value for one in shifts]).tolist(), strict=True)):
+        term = own.attribute, own.term
+        if p_value > LEVEL or abs(own.shift) < _LEAST:
+            continue
+        if term not in best or _strength(own) > _strength(shifts[best[term]]):
+            best[term] = at
+    clear = sorted(best.values(), key=lambda at: (-_strength(shifts[at])[0], shifts[at].attribute, shifts[at].term))
+    return [
+        _term(swaps, shifts[at], taught[at], parted[at], calls=(student_calls[at].shift, teacher_calls[at].shift))
+        for at in clear[:NAMED]
+    ]
+
+
+def _strength(shift: TermShift) -> tuple[float, bool]:
+    return round(abs(shift.shift), 9), shift.shift > 0  # of two labels' mirrored shifts, the one that rises
+
+
+def _term(
+    swaps: SwapSet, own: TermShift, its_teacher: TermShift, apart: TermShift, *, calls: tuple[float, float]
+) -> Finding:
+    name = swaps.names[own.attribute, own.term]
+    more, called = ("higher" if own.shift > 0 else "lower"), ("more" if calls[0] >= 0 else "less")
+    return Finding(
+        probe="swap term",
+        about=f"{own.attribute}: {name}, label={own.label}, {_texts(swaps)}",
+        status="reported",
+        teacher=its_teacher.shift,
+        student=own.shift,
+        value=apart.shift,
+        lower=apart.lower,
+        upper=apart.upper,
+        limit=None,
+        n=own.n,
+        words=f"sentences about {name} are called `{own.label}` {_points(abs(calls[0]))} {called} often than the same "
+        f"sentences about others (the teacher: {100 * calls[1]:+.1f}); the student's probability is "
+        f"{_points(abs(own.shift))} {more} ({_interval(own)}), the teacher's {_interval(its_teacher)}",
+    )
+
+
+def _interval(shift: TermShift) -> str:
+    return f"{100 * shift.shift:+.1f}, 95 % interval {100 * shift.lower:+.1f} to {100 * shift.upper:+.1f}"
+
+
+def _calls(probs: Floats) -> Floats:
+    called: Floats = np.eye(probs.shape[1])[probs.argmax(axis=1)]
+    return called
+
+
+def _probabilities(probs: ArrayLike, texts: int, labels: int, whose: str) -> Floats:
+    given = np.asarray(probs, dtype=np.float64)
+    if given.shape != (texts, labels) or not bool(np.isfinite(given).all()):
+        raise StillhouseError(
+            f"the {whose}'s probabilities {given.shape} are not those of {texts} texts and {labels} labels",
+            where="audit_swaps",
+            fix="give one row for each text and one finite number for each label",
+        )
+    return given
+
+
+def _texts(swaps: SwapSet) -> str:
+    return f"{swaps.source}, {swaps.language}"
+
+
+def _kind(swaps: SwapSet) -> str:
+    return "sentences" if swaps.source == "templates" else "versions of your texts"
+
+
+def _word(attribute: str) -> str:
+    return "sexual orientation" if attribute == "orientation" else attribute
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points"
