@@ -273,8 +273,9 @@ def inherited(column: Column, answers: Answers, smallest: int) -> list[Finding]:
             None,
             one.n,
             f"{column.name}={column.groups[part.groups[one.group]]}: the student repeats "
-            f"{100 * shares[one.group]:.1f} % of the teacher's errors, {points(abs(one.value))} {'more' if one.value > 0 else 'less'} than with all "
-            f"others (95 % interval {points(one.lower)} to {points(one.upper)}).",
+            f"{100 * shares[one.group]:.1f} % of the teacher's errors, {points(abs(one.value))} "
+            f"{'more' if one.value > 0 else 'less'} than with all others (95 % interval {points(one.lower)} to "
+            f"{points(one.upper)}).",
         )
         for one in told
     ]
