@@ -1,7 +1,8 @@
 """A planted bias: a teacher that takes some groups for insults, a student that inherits it, one that makes it worse.
 
-Both students are linear models over words that learn the teacher's probabilities; the amplifier's lessons push every
-text further in the direction in which the teacher already errs about its group. Beside them simulated audits: 2,000 of
+All students are linear models over words that learn the teacher's probabilities. The plain one reads all words, the
+honest one those that its teacher reads; the amplifier's lessons push every text further in the direction in which the
+teacher already leans about its group. Beside them simulated audits: 2,000 of
 fair pairs, of which at most one in twenty may refuse, and some of pairs whose gap grew by ten points.
 """
 
@@ -22,7 +23,7 @@ QUICK = 12_000
 PUSH = 0.5  # of the teacher's own lean towards a group, in logits
 FAIR, QUICK_FAIR = 2000, 60
 AMPLIFIED, QUICK_AMPLIFIED = 400, 20
-FLAGGED = {"gay", "lesbian", "black", "white", "muslim", "jewish"}
+MINORITIES = {"gay", "lesbian", "black", "muslim", "jewish", "disabled"}
 FREE = {"none", "christian", "man"}
 KINDS = ("alike", "noisier", "small groups", "inherited bias")
 
@@ -37,16 +38,21 @@ def _students(quick: bool, work: Path) -> list[Figure]:
     train, _, train_groups = sentences(QUICK if quick else TRAIN, seed=1)
     test, gold, groups = sentences(QUICK if quick else TEST, seed=2)
     taught, said = teacher(train), teacher(test)
-    honest = _student(train, taught, test)
-    worse = _student(train, _pushed(taught, np.array(train_groups)), test)
+    words = teacher.vectorizer.stop_words
+    plain = _student(train, taught, test, leave_out=None)
+    honest = _student(train, taught, test, leave_out=words)
+    worse = _student(train, _pushed(taught, np.array(train_groups)), test, leave_out=words)
+    students = {"teacher itself": said, "plain": plain, "honest": honest, "amplifier": worse}
     audits = {
         name: audit_groups(gold, said, probs, {"person": groups}, LABELS, resamples=200 if quick else 2000, seed=0)
-        for name, probs in (("teacher itself", said), ("honest", honest), ("amplifier", worse))
+        for name, probs in students.items()
     }
     figures = [
         Figure("teacher's accuracy on composed sentences", float((said.argmax(axis=1) == gold).mean())),
-        Figure("honest student agrees with the teacher", float((honest.argmax(1) == said.argmax(1)).mean())),
-        Figure("amplifier agrees with the teacher", float((worse.argmax(1) == said.argmax(1)).mean())),
+        *(
+            Figure(f"{name}: agrees with the teacher", float((one.argmax(1) == said.argmax(1)).mean()))
+            for name, one in students.items()
+        ),
         *_named(audits["amplifier"], quick),
     ]
     for name, audit in audits.items():
@@ -56,8 +62,9 @@ def _students(quick: bool, work: Path) -> list[Figure]:
         if name == "amplifier":
             figures.append(Figure(f"{name}: refused for its gaps", refused, "", (">=", 1)))
         else:
-            figures.append(Figure(f"{name}: rows failed", len(failed), "rows", ("<=", 0)))
-            bar = None if quick else ("==", float(len(gaps)))
+            barred = name != "plain"  # it does drift, and by how much is what the audit has to say
+            figures.append(Figure(f"{name}: rows failed", len(failed), "rows", ("<=", 0) if barred else None))
+            bar = ("==", float(len(gaps))) if barred and not quick else None
             figures.append(Figure(f"{name}: gaps passed", sum(one.status == "passed" for one in gaps), "rows", bar))
         figures += [Figure(f"{name}: {one.about}", f"{one.status}: {_interval(one)}") for one in gaps]
     return figures
@@ -76,7 +83,9 @@ def _named(audit: list[Finding], quick: bool) -> list[Figure]:
         figures.append(Figure(f"{probe}: among them groups that it spares", len(names & FREE), "groups", ("<=", 0)))
         if probe == "teacher bias":
             strongest = max(above, key=lambda one: one.value or 0.0).about.rsplit("=", 1)[1] if above else "none"
-            figures.append(Figure("the strongest is a name of a minority", float(strongest in FLAGGED), "", (">=", 1)))
+            figures.append(
+                Figure("the strongest is a name of a minority", float(strongest in MINORITIES), "", (">=", 1))
+            )
     return figures
 
 
@@ -95,13 +104,13 @@ def _pushed(probs: Floats, groups: np.ndarray) -> Floats:
     return np.stack([1 - toxic, toxic], axis=1)
 
 
-def _student(texts: list[str], taught: Floats, test: list[str]) -> Floats:
+def _student(texts: list[str], taught: Floats, test: list[str], *, leave_out: str | None) -> Floats:
     """A logistic regression over words on soft labels: every text twice, weighted with what it was taught."""
     from scipy import sparse
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer = TfidfVectorizer()
+    vectorizer = TfidfVectorizer(stop_words=leave_out)
     features = vectorizer.fit_transform(texts)
     labels = np.repeat([0, 1], len(texts))
     model = LogisticRegression(C=100.0, max_iter=300)

@@ -29,6 +29,7 @@ DRIFT = (-1.0, 1.0)  # student less teacher
 
 _SURE = 0.955  # two ways of being within a limit share an error of 5 %: the paired one gets nine tenths of it
 _OTHER = 0.005
+_AWAY = 0.90  # of the second test, see driven_apart; it does not guard a fair pair, whose differences do not change
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ def driven_apart(pairs: GroupPairs, limit: float) -> Excess:
     within the limit here has no gap that grew by more. ``first`` is the group with the student's higher rate.
 
     The decision rests on the change of the signed difference, (s_i - s_j) - (t_i - t_j), in which what the models share
-    cancels; that the change is away from zero is tested at 5 % beside it. Where the student turns a difference
-    round, only that second test stands between a gap of equal size and a failure.
+    cancels; that the change is away from zero is tested at 10 % beside it, since it hangs on the teacher's own
+    difference, which is not paired with anything. Where the student turns a difference round, only that second test
+    stands between a gap of equal size and a failure.
     """
     demand(pairs.size > 1, "one group has no gap", "driven_apart", "give at least two groups")
     g = pairs.size
@@ -157,7 +159,9 @@ def driven_apart(pairs: GroupPairs, limit: float) -> Excess:
         (near_a - near_b, error(-1.0)),
         ((near_a + near_b)[:, None], error(1.0)[:, None]),
         (i, j),
+        np.where(pairs.n[i] < pairs.n[j], i, j),
         (np.abs(b), np.abs(a)),
+        both_ways=True,
     )
 
 
@@ -165,7 +169,7 @@ def worst_loss(pairs: GroupPairs, margin: float) -> Excess:
     """The teacher's lowest rate less the student's: how much worse off the student's worst group is than the teacher's.
 
     ``first`` is the student's worst group and ``second`` the teacher's. The decision rests on what a group lost
-    itself; that no group of the teacher's was that badly off before is tested at 5 % beside it.
+    itself; that no group of the teacher's was that badly off before is tested at 10 % beside it.
     """
     g = pairs.size
     own = np.arange(g)
@@ -181,9 +185,9 @@ def worst_loss(pairs: GroupPairs, margin: float) -> Excess:
     worst = int(pairs.rates[:g].argmin())
     value = pairs.rates[worst] - pairs.rates[g:]
     before = np.full(g, pairs.rates[worst])
-    return _excess(
-        pairs, margin, value, (t - s, error[own, own]), others, (own, np.full(g, worst)), (before, pairs.rates[g:])
-    )
+    names = own, np.full(g, worst)
+    main = t - s, error[own, own]
+    return _excess(pairs, margin, value, main, others, names, own, (before, pairs.rates[g:]))
 
 
 def _excess(
@@ -193,14 +197,23 @@ def _excess(
     main: tuple[Floats, Floats],
     others: tuple[Floats, Floats],
     names: tuple[Ints, Ints],
+    smaller: Ints,
     levels: tuple[Floats, Floats],
+    both_ways: bool = False,
 ) -> Excess:
-    """The largest of P quantities, each the least of a main contrast (P,) and of some others (P, K)."""
+    """The largest of P quantities, each the least of a main contrast (P,) and of some others (P, K).
+
+    names: the two groups that each is about; smaller: the one whose items limit the main contrast. both_ways: every
+    quantity comes with its mirror image, and only one of the two can lie on its limit: the other is 2 ``limit`` off.
+    """
     count, beside = others[0].shape
     z = pairs.quantile
     beyond = (main[0] - limit) / main[1]
-    held = ((others[0] - limit) / others[1] > z(0.95)).all(axis=1)
-    p = np.where(held, np.minimum(1.0, pairs.tail(beyond) * count), 1.0)
+    held = ((others[0] - limit) / others[1] > z(_AWAY)).all(axis=1)
+    chance = pairs.tail(beyond)
+    if both_ways:
+        chance = (chance + pairs.tail(beyond + 2 * limit / main[1])) / 2
+    p = np.where(held, np.minimum(1.0, chance * count), 1.0)
 
     def upper(sure: float, other: float) -> Floats:
         bound = main[0] + z(sure) * main[1]
@@ -211,13 +224,13 @@ def _excess(
     # of the largest: its upper bound needs no correction for the others, its lower bound does
     lower = main[0] - z(1 - 0.025 / count) * main[1]
     if beside:
-        lower = np.minimum(lower, (others[0] - z(0.95) * others[1]).min(axis=1))
+        lower = np.minimum(lower, (others[0] - z(_AWAY) * others[1]).min(axis=1))
     one_sided = upper(_SURE, _OTHER)
     at = int(p.argmin()) if p.min() < 0.05 else int(value.argmax())
     at = at if np.isfinite(value[at]) else int(value.argmax())
     first, second = int(names[0][at]), int(names[1][at])
     widest = int(one_sided.argmax())
-    hardest = min((int(name[widest]) for name in names), key=lambda group: int(pairs.n[group]))
+    hardest = int(smaller[widest])
     n = int(pairs.n[hardest])
     factor = ((z(_SURE) + z(0.8)) * float(main[1][widest]) / limit) ** 2 if limit > 0 else np.inf
     return Excess(

@@ -36,7 +36,7 @@ from stillhouse.statistics import (
     resample,
 )
 
-NAMED = 5  # groups of one kind that are named
+NAMED = 8  # groups of one kind that are named
 _WEIGHTS = 40_000_000  # documents times draws, where draws go document by document
 _KINDS = (("teacher bias", TEACHER_RATE), ("student bias", STUDENT_RATE), ("group drift", DRIFT))
 
