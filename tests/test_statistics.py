@@ -279,6 +279,60 @@ def test_the_items_needed_give_the_power_asked_for() -> None:
     assert np.mean(passed) == pytest.approx(0.8, abs=0.09)
 
 
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_one_sided_p_value_is_below_5_percent_just_where_the_bound_is_above(seed: int, clustered: bool) -> None:
+    teacher, student = answers(200, (0.75, 0.08, 0.09, 0.08), seed)
+    clusters = np.repeat(np.arange(40), 5) if clustered else None
+    lower = compare(teacher, student, clusters=clusters).difference_lower_95
+    p = [
+        statistics.one_sided_p(teacher, student, bound=lower + off, alternative="above", clusters=clusters)
+        for off in (-1e-3, 1e-3)
+    ]
+    assert p[0] < 0.05 < p[1]
+    mirrored = statistics.one_sided_p(student, teacher, bound=-lower, alternative="below", clusters=clusters)
+    assert mirrored == pytest.approx(0.05, abs=1e-4)
+
+
+@pytest.mark.parametrize(("n", "bound"), [(300, 0.00994), (59, 0.0495), (1, 0.95)])
+def test_no_event_still_has_a_bound(n: int, bound: float) -> None:
+    found = statistics.zero_events_bound(n)
+    assert found == pytest.approx(bound, abs=1e-4) and found == pytest.approx(1 - 0.05 ** (1 / n))
+    assert statistics.items_without_event(found) == n
+    assert statistics.items_without_event(0.01) == 299
+
+
+# ---- seeds -----------------------------------------------------------------------------------------------------
+
+
+def test_equal_seeds_are_one_seed() -> None:
+    one = np.random.default_rng(0).normal(size=500)
+    found = statistics.over_seeds(np.tile(one, (4, 1)))
+    assert found.between == pytest.approx(0.0) and found.value == pytest.approx(one.mean())
+    half = 1.9647 * one.std(ddof=1) / 500**0.5  # Student's quantile of 499 degrees of freedom
+    assert (found.lower, found.upper) == pytest.approx((one.mean() - half, one.mean() + half), abs=1e-4)
+    together = statistics.over_seeds(np.tile(one.repeat(4), (4, 1)), clusters=np.repeat(np.arange(500), 4))
+    assert (together.lower, together.upper) == pytest.approx((found.lower, found.upper), abs=1e-9)
+
+
+def test_seeds_that_differ_widen_the_interval_whatever_the_number_of_items() -> None:
+    rng = np.random.default_rng(0)
+    shift = np.array([-0.03, 0.0, 0.03])[:, None]
+    many = statistics.over_seeds(rng.normal(scale=0.1, size=20_000) + shift)
+    assert many.upper - many.lower > 2 * 4.2 * 0.03 / 3**0.5  # Student's quantile of two degrees of freedom
+    draws = statistics.resample_seeds(rng.normal(scale=0.1, size=(2000, 1)) + shift[:, :, None], seed=0, resamples=4000)
+    assert draws.shape == (4000, 1)
+    assert draws.std() == pytest.approx((0.03**2 / 3 + 0.1**2 / 2000) ** 0.5, rel=0.05)
+
+
+def test_the_bound_over_seeds_speaks_of_the_method() -> None:
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(400):
+        level = 0.02 * rng.normal(size=(3, 1))
+        covered += statistics.over_seeds(level + rng.normal(size=300) * 0.3).lower_95 <= 0.0
+    assert covered / 400 == pytest.approx(0.955, abs=0.035)
+
+
 # ---- scores per class ------------------------------------------------------------------------------------------
 
 
@@ -354,6 +408,9 @@ def test_calibration_error_by_hand_and_of_honest_probabilities() -> None:
         (lambda: statistics.retention([1, 0], [1, 0], chance=0.5, seed=0, clusters=["a"]), "resample"),
         (lambda: statistics.holm([0.5, float("nan")]), "holm"),
         (lambda: statistics.items_needed(0.05, 0.01, 0.01), "items_needed"),
+        (lambda: statistics.items_without_event(0.0), "items_without_event"),
+        (lambda: statistics.over_seeds(np.zeros((2, 50))), "over_seeds"),
+        (lambda: statistics.one_sided_p([1], [1], bound=2.0, alternative="above"), "one_sided_p"),
         (lambda: statistics.items_needed(0.05, 0.2, 0.1), "items_needed"),
         (lambda: statistics.items_needed(0.05, 0.01, power=1.0), "items_needed"),
         (lambda: statistics.confusion([0, 1], [0, 2], 2), "confusion"),

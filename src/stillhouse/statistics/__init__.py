@@ -15,8 +15,20 @@ normal bound 88.0 to 95.1 %. With clusters (10 to 50 of 4 to 20 items) they cove
 
 from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
-from stillhouse.statistics.non_inferiority import Retention, retention
+from stillhouse.statistics.non_inferiority import Retention, one_sided_p, retention
 from stillhouse.statistics.outcomes import Mean, OutcomeGap, Outcomes
+from stillhouse.statistics.over_seeds import OverSeeds, over_seeds, resample_seeds
+from stillhouse.statistics.paired_groups import (
+    DRIFT,
+    STUDENT_RATE,
+    TEACHER_RATE,
+    Contrast,
+    Excess,
+    GroupPairs,
+    driven_apart,
+    from_the_rest,
+    worst_loss,
+)
 from stillhouse.statistics.per_class import (
     bootstrap_macro_f1,
     bootstrap_recall,
@@ -25,13 +37,26 @@ from stillhouse.statistics.per_class import (
     macro_f1,
     recall_per_class,
 )
-from stillhouse.statistics.proportions import Interval, clopper_pearson_lower, clopper_pearson_upper, proportion
+from stillhouse.statistics.proportions import (
+    Interval,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+    items_without_event,
+    proportion,
+    zero_events_bound,
+)
 from stillhouse.statistics.resampling import Metric, bootstrap, mean_of, ratio_of, resample
 from stillhouse.statistics.significance import McNemar, holm, items_needed, mcnemar_exact
 
 __all__ = [
+    "DRIFT",
+    "STUDENT_RATE",
+    "TEACHER_RATE",
+    "Contrast",
+    "Excess",
     "Flags",
     "Floats",
+    "GroupPairs",
     "Interval",
     "Ints",
     "McNemar",
@@ -39,6 +64,7 @@ __all__ = [
     "Metric",
     "OutcomeGap",
     "Outcomes",
+    "OverSeeds",
     "RecoveredGap",
     "Retention",
     "bootstrap",
@@ -48,15 +74,23 @@ __all__ = [
     "clopper_pearson_lower",
     "clopper_pearson_upper",
     "confusion",
+    "driven_apart",
+    "from_the_rest",
     "holm",
     "items_needed",
+    "items_without_event",
     "macro_f1",
     "mcnemar_exact",
     "mean_of",
+    "one_sided_p",
+    "over_seeds",
     "proportion",
     "ratio_of",
     "recall_per_class",
     "recovered_gap",
     "resample",
+    "resample_seeds",
     "retention",
+    "worst_loss",
+    "zero_events_bound",
 ]

@@ -12,6 +12,7 @@ The intervals come from the bootstrap and describe; the one-sided bounds come fr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -93,6 +94,29 @@ def retention(
         not_certified=reason,
         non_inferior=None if margin is None else difference_lower > -margin,
     )
+
+
+def one_sided_p(
+    teacher_correct: ArrayLike,
+    student_correct: ArrayLike,
+    *,
+    bound: float,
+    alternative: Literal["above", "below"],
+    clusters: ArrayLike | None = None,
+) -> float:
+    """The p-value of "S - T is not above ``bound``", or of "not below" it, from the score test that makes the bounds.
+
+    ``above`` with ``bound=-margin`` tests non-inferiority and is below 0.05 exactly where :func:`retention`'s
+    ``difference_lower_95`` lies above ``-margin``; ``below`` tests whether the student is shown to have lost more.
+    """
+    teacher, student = paired_flags(teacher_correct, student_correct, "one_sided_p")
+    demand(-1.0 < bound < 1.0, f"the bound is {bound}", "one_sided_p", "give it as a share: -0.03 for 3 points less")
+    member = np.arange(teacher.size) if clusters is None else as_members(clusters, teacher.size)
+    if alternative == "below":  # S - T below the bound is T - S above its negative
+        teacher, student, bound = student, teacher, -bound
+    pairs = Pairs(teacher.astype(np.float64), student.astype(np.float64), member)
+    difference = float((pairs.student - pairs.teacher).mean())
+    return pairs.above(STUDENT - TEACHER - bound, STUDENT - TEACHER - difference)
 
 
 def _kept(pairs: Pairs, draws: Floats, chance: float) -> tuple[Interval | None, float | None, str | None]:

@@ -50,6 +50,26 @@ def clopper_pearson_lower(k: int, n: int, confidence: float = 0.95) -> float:
     return 0.0 if k == 0 else float(scipy_part("special").betaincinv(k, n - k + 1, 1.0 - confidence))
 
 
+def zero_events_bound(n: int, confidence: float = 0.95) -> float:
+    """The upper bound of a rate of which ``n`` items showed no event: 1 - (1 - confidence)^(1/n).
+
+    It is :func:`clopper_pearson_upper` of 0, the exact form of the rule of three (Hanley & Lippman-Hand 1983): 0 of 300
+    still means below 1 % only.
+    """
+    return clopper_pearson_upper(0, n, confidence)
+
+
+def items_without_event(rate: float, confidence: float = 0.95) -> int:
+    """How many items without any event show that their rate lies at or below ``rate``; about 3 / rate."""
+    demand(
+        0.0 < rate < 1.0 and 0.0 < confidence < 1.0,
+        f"no number of items shows a rate of {rate} at confidence {confidence}",
+        "items_without_event",
+        "give a rate and a confidence strictly between 0 and 1",
+    )
+    return math.ceil(math.log1p(-confidence) / math.log1p(-rate) - 1e-9)
+
+
 def wilson_bounds(share: float, n: float, z: float) -> tuple[float, float]:
     """Wilson's (1927) lower and upper bound of a ``share`` of ``n`` items, at the normal quantile ``z``.
 

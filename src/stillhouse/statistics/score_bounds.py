@@ -70,6 +70,17 @@ class Pairs:
                 high = x
         return low
 
+    def above(self, weights: Floats, by: Floats) -> float:
+        """One-sided p-value of "the mean of ``weights`` (4,) is at most 0"; ``by`` sets the effective counts.
+
+        With the weights of :meth:`lower` and its start it is below 0.05 exactly where that bound lies above x.
+        """
+        counts, _ = self.effective(by, 0.95)
+        units = int(self.member.max()) + 1
+        special = scipy_part("special")
+        z = _score(counts, weights)
+        return float(special.ndtr(-z) if units == self.member.size else special.stdtr(units - 1, -z))
+
 
 def score(counts: Floats, weights: Floats) -> float:
     """Score statistic of "the mean of ``weights`` (k,) is 0" for multinomial ``counts`` (k,).
