@@ -78,7 +78,7 @@ class Pairs:
         counts, _ = self.effective(by, 0.95)
         units = int(self.member.max()) + 1
         special = scipy_part("special")
-        z = _score(counts, weights)
+        z = score(counts, weights)
         return float(special.ndtr(-z) if units == self.member.size else special.stdtr(units - 1, -z))
 
 
