@@ -13,6 +13,7 @@ every discordant item was the teacher's; in like simulations the percentile boot
 normal bound 88.0 to 95.1 %. With clusters (10 to 50 of 4 to 20 items) they covered 94.3 to 95.7 %.
 """
 
+from stillhouse.statistics.fixed_sequence import Held, loosest_kept, strictest_lost
 from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
 from stillhouse.statistics.non_inferiority import Retention, retention
@@ -31,6 +32,7 @@ from stillhouse.statistics.significance import McNemar, holm, items_needed, mcne
 __all__ = [
     "Flags",
     "Floats",
+    "Held",
     "Interval",
     "Ints",
     "McNemar",
@@ -46,6 +48,7 @@ __all__ = [
     "confusion",
     "holm",
     "items_needed",
+    "loosest_kept",
     "macro_f1",
     "mcnemar_exact",
     "mean_of",
@@ -55,4 +58,5 @@ __all__ = [
     "recovered_gap",
     "resample",
     "retention",
+    "strictest_lost",
 ]
