@@ -171,14 +171,8 @@ def export_student(
     tried = artifacts[2:]
     shipped: Name = next((one.name for one in tried if one.passed), "onnx-fp32")
     reason = "; ".join(one.reason for one in tried)
-    compared = next(one.parity for one in artifacts if one.name == shipped)
-    float_ships = shipped == "onnx-fp32" or compared is None
-    decided = parity_gate(
-        1.0 if float_ships or compared is None else compared.agreement,
-        len(judging),
-        artifact=shipped,
-        allowed=max_disagreement,
-    )
+    agreement = next((one.parity.agreement for one in tried if one.name == shipped and one.parity), 1.0)
+    decided = parity_gate(agreement, len(judging), artifact=shipped, allowed=max_disagreement)
     return Exported(answers, tuple(artifacts), shipped, reason, decided)
 
 
