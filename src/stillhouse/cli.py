@@ -292,6 +292,10 @@ def predict(
     text: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Where to write JSONL; default: standard output.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
+    cascade: Annotated[
+        Path | None,
+        typer.Option(help="Run folder or recipe whose teacher is asked where the student is not sure; may cost money."),
+    ] = None,
 ) -> None:
     """Label or answer the texts of a file, in batches; a row that cannot be read is reported, not dropped."""
     from stillhouse import console
@@ -299,7 +303,9 @@ def predict(
     from stillhouse.use import predict_file
 
     with progress_on(console.err) as progress, console.writing_to(output) as stream:
-        result = predict_file(bottle, file, text=text, output=stream, batch_size=batch_size, progress=progress)
+        result = predict_file(
+            bottle, file, text=text, output=stream, batch_size=batch_size, progress=progress, cascade=cascade
+        )
     if output is not None:
         console.say(f"{result.labelled} texts labelled, {result.failed} rows failed, written to {output}")
 

@@ -2,17 +2,20 @@
 
 bottle = open_bottle(Path("runs/quickstart/4-finish/bottle"))
 bottle.predict(["a fine film"])
-predict_file(Path("…/bottle"), Path("texts.jsonl"), output=Path("labelled.jsonl"))
+predict_file(Path("…/bottle"), Path("texts.jsonl"), text="text", output=stream)
+bottle.predict(["a fine film"], teacher=TeacherAtHand.open(Path("runs/quickstart")).ask)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
 from stillhouse.answers import AnswerStore
@@ -23,7 +26,7 @@ from stillhouse.ferment.stage_classification import ask_teacher, open_asker
 from stillhouse.finish.bottle import Bottle, Messages, inspect_bottle, sign_bottle, verify_bottle
 from stillhouse.finish.provenance import AskUnseen, Inspection, PrivateKey, PublicKey, make_pair
 from stillhouse.raw.sources import Row, read
-from stillhouse.recipe import Classification, Generation, Recipe, parse_recipe
+from stillhouse.recipe import Classification, Generation, Recipe, load_recipe, parse_recipe
 from stillhouse.recipe.classification import as_classification
 from stillhouse.recipe.generation import Ask
 from stillhouse.recipe.teachers import LocalTeacher
@@ -37,6 +40,7 @@ __all__ = [
     "Labelled",
     "Said",
     "Tasting",
+    "TeacherAtHand",
     "check_bottle",
     "open_bottle",
     "predict_file",
@@ -95,16 +99,24 @@ def predict_file(
     output: TextIO,
     batch_size: int = 32,
     progress: Progress | None = None,
+    cascade: Path | None = None,
 ) -> Labelled:
     """Label every row of ``file``, or answer it, and write one JSON object a row to ``output``, in the file's order.
 
-    A row that cannot be read, or has no text, becomes an object with ``error`` in its place.
+    A row that cannot be read, or has no text, becomes an object with ``error`` in its place. cascade: run folder or
+    recipe whose teacher is asked about the texts that the student passes on; without it no teacher is asked, and such
+    a row only says ``abstained``.
     """
     opened = open_bottle(bottle)
+    teacher = None
+    if cascade is not None:
+        at_hand = TeacherAtHand.open(cascade)
+        at_hand.check(opened)
+        teacher = at_hand.ask
     labelled = failed = 0
     for chunk in _chunks(file, text, batch_size * 32):
         texts = [said for _, said, error in chunk if error is None]
-        found = iter(opened.records(texts, batch_size=batch_size))
+        found = iter(opened.records(texts, batch_size=batch_size, teacher=teacher))
         for origin, said, error in chunk:
             record: dict[str, object] = {"origin": origin, "error": error}
             if error is None:
@@ -145,46 +157,86 @@ Said = tuple[str, float] | str  # a label with its probability, or an answer
 
 
 @dataclass(frozen=True)
-class Tasting:
-    """A finished run's teachers and classifier, ready to be asked the same thing."""
+class TeacherAtHand:
+    """The teachers of a run that labels, ready to be asked about new texts, calibrated as they were for the run.
+
+    biases: (K,) for each teacher. What they say is kept in the answer store, like any answer, and an API teacher's
+    answers cost money, up to the spending that the recipe allows.
+    """
 
     recipe: Classification
     askers: tuple[Asker, ...]
-    signal: ClassProbs
+    biases: tuple[npt.NDArray[np.float64], ...]
+
+    @classmethod
+    def open(cls, place: Path) -> TeacherAtHand:
+        """From a run folder, or from a recipe that has run as far as asking its teachers.
+
+        Paths start at the working directory; raises :class:`StillhouseError` where there is no such run.
+        """
+        run_folder = place
+        if place.is_file():
+            asked = load_recipe(place)
+            run_folder = Path(asked.paths.runs) / asked.name
+        found, base = _recipe_of(run_folder, needed="ferment")
+        recipe = as_classification(found, "passing on to a teacher")
+        cache, answers = Path(recipe.paths.cache), Path(recipe.paths.answers)
+        header = ClassProbs.read(run_folder / FOLDERS["ferment"]).header
+        return cls(
+            recipe,
+            tuple(open_asker(one, cache=cache, base=base, answers=answers) for one in recipe.ferment.teachers),
+            tuple(np.array(one["bias"], dtype=np.float64) for one in header["teachers"]),
+        )
+
+    def check(self, bottle: Bottle) -> None:
+        """Raise :class:`StillhouseError` where the teachers know other labels than the bottle."""
+        own, theirs = sorted(bottle.label.get("labels", [])), sorted(self.recipe.labels)
+        if own != theirs:
+            raise StillhouseError(
+                f"the bottle's labels are {', '.join(own) or 'none'}, and the teacher's {', '.join(theirs)}",
+                where=str(bottle.folder),
+                fix="name the run that the bottle is from with --cascade",
+            )
+
+    def ask(self, texts: Sequence[str]) -> list[tuple[str, float] | str]:
+        """The most probable label of each text with its probability, or why a teacher gave no usable answer."""
+        total = np.zeros((len(texts), len(self.recipe.labels)))
+        failed: dict[int, str] = {}
+        with AnswerStore(Path(self.recipe.paths.answers)) as store:
+            for asker, bias in zip(self.askers, self.biases, strict=True):
+                captured, _ = ask_teacher(self.recipe, asker, list(texts), store, silent)
+                failed |= {one.row: one.reason for one in captured.failures}
+                total += apply_bias(captured.log_probs, bias)
+        probs = total / len(self.askers)
+        best = probs.argmax(axis=1)
+        return [
+            failed[row] if row in failed else (self.recipe.labels[best[row]], float(probs[row, best[row]]))
+            for row in range(len(texts))
+        ]
+
+
+@dataclass(frozen=True)
+class Tasting:
+    """A finished run's teachers and classifier, ready to be asked the same thing."""
+
+    teacher: TeacherAtHand
     bottle: Bottle
 
     @classmethod
     def open(cls, run_folder: Path) -> Tasting:
         """Load both; the recipe is the one that the run keeps. Relative addresses start at the working directory."""
-        found, base = _recipe_of(run_folder)
-        recipe = as_classification(found, "this tasting")
-        cache, answers = Path(recipe.paths.cache), Path(recipe.paths.answers)
-        return cls(
-            recipe,
-            tuple(open_asker(one, cache=cache, base=base, answers=answers) for one in recipe.ferment.teachers),
-            ClassProbs.read(run_folder / FOLDERS["ferment"]),
-            open_bottle(run_folder / FOLDERS["finish"] / "bottle"),
-        )
+        _recipe_of(run_folder)
+        return cls(TeacherAtHand.open(run_folder), open_bottle(run_folder / FOLDERS["finish"] / "bottle"))
 
     def ask(self, text: str) -> dict[str, Said]:
         """The calibrated answer of the teachers and the answer of the shipped student: label and probability.
 
         What the teachers say is kept in the answer store, like any answer.
         """
-        import numpy as np
-
-        labels, found = self.signal.labels, []
-        with AnswerStore(Path(self.recipe.paths.answers)) as store:
-            for asker, header in zip(self.askers, self.signal.header["teachers"], strict=True):
-                captured, _ = ask_teacher(self.recipe, asker, [text], store, silent)
-                if captured.failures:
-                    raise StillhouseError(
-                        captured.failures[0].reason, where="the text", fix="type another one, or a shorter one"
-                    )
-                found.append(apply_bias(captured.log_probs, np.array(header["bias"]))[0])
-        probs = np.mean(found, axis=0)
-        best = int(probs.argmax())
-        return {"teacher": (labels[best], float(probs[best])), "student": self.bottle.predict([text])[0]}
+        (said,) = self.teacher.ask([text])
+        if isinstance(said, str):
+            raise StillhouseError(said, where="the text", fix="type another one, or a shorter one")
+        return {"teacher": said, "student": self.bottle.predict([text])[0]}
 
 
 @dataclass(frozen=True)
@@ -226,12 +278,12 @@ class ChatTasting:
         return found
 
 
-def _recipe_of(run_folder: Path) -> tuple[Recipe, Path]:
-    """The recipe that a finished run keeps, and the folder that its relative addresses start from."""
+def _recipe_of(run_folder: Path, *, needed: Literal["ferment", "finish"] = "finish") -> tuple[Recipe, Path]:
+    """The recipe that a run keeps which came as far as is ``needed``, and where its relative addresses start from."""
     lock = run_folder / "recipe.lock.yaml"
-    if not lock.is_file() or read_sealed(run_folder, FOLDERS["finish"], verify=False) is None:
+    if not lock.is_file() or read_sealed(run_folder, FOLDERS[needed], verify=False) is None:
         raise StillhouseError(
-            "this is no finished run",
+            "this is no finished run" if needed == "finish" else "this is no run that has asked its teacher",
             where=str(run_folder),
             fix="run its recipe with `stillhouse run` first",
         )

@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.statistics import clopper_pearson_upper
+from stillhouse.statistics import loosest_kept, strictest_lost
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-STEPS = 100  # thresholds that a risk point tries, at equal steps of rank
-STARTS = 5
 ASHMAN = 2.0  # two components less apart than this are one
 _ROUNDS = 200
 
@@ -80,60 +78,22 @@ def risk(
     strictest at which at most ``epsilon`` of the rows that are *not* bad leave. In each case for rows like the
     calibration rows, with ``confidence`` over draws of them: in at most one draw of twenty is the promise broken.
 
-    Fixed-sequence testing (Angelopoulos et al. 2022, arXiv 2110.01052, "Learn then test", section 4): thresholds on a
-    grid that does not look at what is bad are tested one after the other by the exact bound of Clopper and Pearson; the
-    first that fails ends the sequence, and a false one is only reached through false ones. Losses only grow with the
-    threshold, so one sequence serves. Harm among the kept need not: there :data:`STARTS` sequences begin at different
-    shares, each at an equal part of the error, and the loosest threshold that held in any is taken.
+    Fixed-sequence testing, see :mod:`stillhouse.statistics.fixed_sequence`.
     """
-    ranked = np.concatenate([[math.inf], np.unique(scores)[::-1], [-math.inf]])
-    if of == "lost":
-        what = f"at most {epsilon:.1%} of the sound rows leave"
-        sound = ~bad
-        tries = [(int((sound & (scores > one)).sum()), int(sound.sum()), float(one)) for one in _grid(ranked)]
-        starts, level = [0], confidence
-    else:
-        what = f"at most {epsilon:.1%} of the kept rows are harmful"
-        level = 1 - (1 - confidence) / STARTS
-        # below so many rows no count at all could hold
-        least = math.ceil(math.log(1 - level) / math.log1p(-epsilon)) if epsilon < 1 else 1
-        counted = [
-            (int((bad & (scores <= one)).sum()), int((scores <= one).sum()), float(one)) for one in _grid(ranked[::-1])
-        ]
-        tries = [one for one in counted if one[1] >= least]
-        starts = sorted({len(tries) * start // STARTS for start in range(STARTS)})
+    kept = of != "lost"
+    what = f"at most {epsilon:.1%} of the {'kept rows are harmful' if kept else 'sound rows leave'}"
     evidence: dict[str, Any] = {"epsilon": epsilon, "confidence": confidence, "of": of, "rows": len(scores)}
-    held = [one for start in starts if (one := _last_that_holds(tries[start:], epsilon, level)) is not None]
-    if not held:
+    held = (loosest_kept if kept else strictest_lost)(scores, bad, epsilon=epsilon, confidence=confidence)
+    if held is None:
         return Point("risk", None, f"no threshold can promise that {what}: {len(scores)} calibration rows", evidence)
-    k, n, threshold = min(held, key=lambda one: one[2]) if of == "lost" else max(held, key=lambda one: one[2])
-    evidence |= {"seen": k, "among": n, "bound": clopper_pearson_upper(k, n, level)}
-    seen = f"{confidence:.0%}; {k} of {n} seen"
-    if math.isinf(threshold) and threshold > 0:
-        why = f"{what} ({seen}), and no row has to leave" if of == "kept" else f"no row may leave, so that {what}"
+    evidence |= {"seen": held.seen, "among": held.among, "bound": held.bound}
+    seen = f"{confidence:.0%}; {held.seen} of {held.among} seen"
+    if held.threshold == math.inf:
+        why = f"{what} ({seen}), and no row has to leave" if kept else f"no row may leave, so that {what}"
         return Point("risk", None, why, evidence)
-    threshold = max(threshold, float(np.nextafter(scores.min(), -math.inf)))  # below it: every row leaves
+    threshold = max(held.threshold, float(np.nextafter(scores.min(), -math.inf)))  # below it: every row leaves
     leaving = int((scores > threshold).sum())
     return Point("risk", threshold, f"{what} ({seen}, {leaving} would leave)", evidence)
-
-
-def _grid(ranked: Floats) -> Floats:
-    """At most :data:`STEPS` of the thresholds, evenly chosen by rank, the first and the last among them."""
-    if len(ranked) <= STEPS:
-        return ranked
-    chosen: Floats = ranked[np.unique(np.linspace(0, len(ranked) - 1, STEPS).round().astype(int))]
-    return chosen
-
-
-def _last_that_holds(
-    tries: list[tuple[int, int, float]], epsilon: float, confidence: float
-) -> tuple[int, int, float] | None:
-    found = None
-    for k, n, threshold in tries:
-        if n == 0 or clopper_pearson_upper(k, n, confidence) > epsilon:
-            break
-        found = (k, n, threshold)
-    return found
 
 
 def mixture(scores: Floats) -> Point:

@@ -12,7 +12,7 @@ bottle.answer(["What is 2 + 3?"])         # of a model that writes: [Answer("It 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from stillhouse.store import SIGNATURE
 LABEL = "label.json"
 LABEL_SCHEMA = 3
 Messages = Sequence[Mapping[str, str]]  # a conversation: role and content of each turn
+# label and probability of each text, or why there is no usable answer
+AskTeacher = Callable[[Sequence[str]], Sequence[tuple[str, float] | str]]
 
 
 def seal_bottle(folder: Path) -> None:
@@ -112,8 +114,13 @@ class Bottle:
         """Of a classifier: probabilities (N, K), columns in the order of ``labels``."""
         raise self._cannot("gives no probabilities of labels", "answer")
 
-    def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[tuple[str, float]]:
-        """Of a classifier: the most probable label of each text, and its probability."""
+    def predict(
+        self, texts: Sequence[str], *, batch_size: int = 32, teacher: AskTeacher | None = None
+    ) -> list[tuple[str, float]]:
+        """Of a classifier: the most probable label of each text, and its probability.
+
+        teacher: asked about the texts, and only those, for which the student lies under the bottle's threshold.
+        """
         raise self._cannot("gives no labels", "answer")
 
     def answer(
@@ -122,8 +129,10 @@ class Bottle:
         """Of a model that writes: its answer to each question, or to each conversation that ends with one."""
         raise self._cannot("writes no answers", "predict")
 
-    def records(self, prompts: Sequence[str | Messages], *, batch_size: int = 32) -> list[dict[str, object]]:
-        """What it says about each text, as values for JSON."""
+    def records(
+        self, prompts: Sequence[str | Messages], *, batch_size: int = 32, teacher: AskTeacher | None = None
+    ) -> list[dict[str, object]]:
+        """What it says about each text, as values for JSON. teacher: of a classifier, as in :meth:`predict`."""
         raise NotImplementedError
 
     def _cannot(self, what: str, instead: str) -> StillhouseError:

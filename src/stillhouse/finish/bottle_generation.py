@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import StillhouseError
-from stillhouse.finish.bottle import Answer, Bottle, Messages, no_bottle
+from stillhouse.finish.bottle import Answer, AskTeacher, Bottle, Messages, no_bottle
 from stillhouse.finish.generation.answers import answer_each
 from stillhouse.finish.generation.speaker import Speaker
 
@@ -44,8 +44,12 @@ class Writer(Bottle):
         written = answer_each(self.speaker, chats, max_tokens=max_tokens, batch_size=batch_size)
         return [Answer(one.text, one.finish_reason) for one in written]
 
-    def records(self, prompts: Sequence[str | Messages], *, batch_size: int = 32) -> list[dict[str, object]]:
+    def records(
+        self, prompts: Sequence[str | Messages], *, batch_size: int = 32, teacher: AskTeacher | None = None
+    ) -> list[dict[str, object]]:
         """The answer to each text; what cannot be asked has its reason in the place of it."""
+        if teacher is not None:
+            raise self._cannot("passes nothing on to a teacher", "answer")
         found: list[dict[str, object]] = []
         for start in range(0, len(prompts), batch_size):
             part = prompts[start : start + batch_size]

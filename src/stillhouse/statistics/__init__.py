@@ -13,6 +13,7 @@ every discordant item was the teacher's; in like simulations the percentile boot
 normal bound 88.0 to 95.1 %. With clusters (10 to 50 of 4 to 20 items) they covered 94.3 to 95.7 %.
 """
 
+from stillhouse.statistics.fixed_sequence import Held, loosest_kept, strictest_lost
 from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
 from stillhouse.statistics.non_inferiority import Retention, one_sided_p, retention
@@ -57,6 +58,7 @@ __all__ = [
     "Flags",
     "Floats",
     "GroupPairs",
+    "Held",
     "Interval",
     "Ints",
     "McNemar",
@@ -79,6 +81,7 @@ __all__ = [
     "holm",
     "items_needed",
     "items_without_event",
+    "loosest_kept",
     "macro_f1",
     "mcnemar_exact",
     "mean_of",
@@ -91,6 +94,7 @@ __all__ = [
     "resample",
     "resample_seeds",
     "retention",
+    "strictest_lost",
     "worst_loss",
     "zero_events_bound",
 ]

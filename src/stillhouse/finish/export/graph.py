@@ -7,6 +7,7 @@ One call applies them all, in place::
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx_ir
 
+_SCOPES = "pkg.torch.onnx.name_scopes"  # where torch notes the modules that a node lies in, outermost first
 _POINTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Gelu", "Relu", "Tanh"})
 
 
@@ -22,11 +24,26 @@ def tidy(model: onnx_ir.Model) -> int:
     """Apply all rewrites in place, and drop notes on where the graph came from; returns the bytes of its weights."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+    name_after_modules(model.graph)
     take_first_token_early(model.graph)
     weights = share_equal_weights(model.graph)
     # The exporter notes for each node the source line it came from, with the paths of this machine.
     ClearMetadataAndDocStringPass()(model)
     return weights
+
+
+def name_after_modules(graph: onnx_ir.Graph) -> None:
+    """Name each node that uses a weight matrix after the module of torch that it comes from.
+
+    ``bert.pooler.dense`` says what stays in float where a mixed file is made; a module that is used again is ``…#2``.
+    """
+    seen: dict[str, int] = {}
+    for node in graph:
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        if node.op_type in ("MatMul", "Gemm", "Gather") and len(scopes) > 1:
+            module = str(scopes[-2]).removeprefix("model.")  # the last scope is the call itself, the first our wrapper
+            seen[module] = seen.get(module, 0) + 1
+            node.name = module if seen[module] == 1 else f"{module}#{seen[module]}"
 
 
 def share_equal_weights(graph: onnx_ir.Graph) -> int:

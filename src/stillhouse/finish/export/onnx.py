@@ -1,9 +1,9 @@
-"""ONNX export of a sequence classifier, its 8-bit version, and the class that runs both in onnxruntime.
+"""ONNX export of a sequence classifier, and the class that runs what was exported in onnxruntime.
 
 From the student's folder to its answers::
 
     export_classifier(Path("student"), Path("model.onnx"), max_length=128)
-    quantize_int8(Path("model.onnx"), Path("model_int8.onnx"))
+    quantize(Path("model.onnx"), Path("model_int8.onnx"))      # of stillhouse.finish.export.quantize
     classifier = OnnxClassifier(Path("model_int8.onnx"), Path("student"), max_length=128, threads=None)
     classifier.predict_proba(["a fine film"])        # (1, K)
 
@@ -25,15 +25,14 @@ import numpy.typing as npt
 
 from stillhouse import student
 from stillhouse.errors import StillhouseError, first_line
+from stillhouse.finish.export import quantize
 from stillhouse.finish.export.graph import tidy
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Floats = npt.NDArray[np.float32]
-_FLOAT = 1  # onnx.TensorProto.FLOAT, for nodes whose type inference gives up
 _OPSET = 20  # the first with a Gelu of its own; onnxruntime reads it since 1.17
-_ONE_FILE = 2_000_000_000  # protobuf stops at 2 GiB; larger weights go into `<output>.data` beside the file
 _TOLERANCE = 1e-4  # of a float32 logit, or of its size where that is above 1
 _PROBES = ("one text", "another one, which is longer: 3 clauses, 20 accents (é, ü) and a 🙂", "")
 
@@ -102,7 +101,7 @@ def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> N
     assert program is not None  # noqa: S101 - None only when a file name is given
     with _quiet():
         weights = tidy(program.model)
-        program.save(str(output), external_data=weights > _ONE_FILE)
+        program.save(str(output), external_data=weights > quantize.ONE_FILE)
     with torch.no_grad():
         expected = model(input_ids=inputs[0], attention_mask=inputs[1]).logits.numpy()
     _check(output, {"input_ids": inputs[0].numpy(), "attention_mask": inputs[1].numpy()}, expected)
@@ -116,29 +115,6 @@ def _check(file: Path, inputs: dict[str, npt.NDArray[np.int64]], expected: Float
             f"the exported model's logits lie {apart:.1e} from those of torch, more than {_TOLERANCE:.0e}",
             where=str(file),
             fix="choose a student of another architecture, or another version of torch or onnxruntime",
-        )
-
-
-def quantize_int8(fp32: Path, output: Path) -> None:
-    """Write a version with 8-bit weights and embeddings, activations scaled as they come.
-
-    Matrices have one scale per output channel: with one for the whole, several times as many labels change. Their
-    weights take 7 of their 8 bits (``reduce_range``): without VNNI instructions a processor adds two products in 16
-    bits, which hold 2 × 255 × 64 and not 2 × 255 × 127, and the artifact would answer differently there. Unsigned
-    weights would not saturate, but are slower.
-
-    Activations share one scale per batch, so a text's logits move a little with its batch-mates.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with _quiet():
-        quantize_dynamic(
-            fp32,
-            output,
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": _FLOAT},
         )
 
 
@@ -174,6 +150,7 @@ class OnnxClassifier:
     def __init__(self, path: Path, tokenizer_folder: Path, *, max_length: int, threads: int | None) -> None:
         from tokenizers import Tokenizer
 
+        self.folder, self.max_length, self.threads = tokenizer_folder, max_length, threads
         try:
             self.session = _session(path, threads=threads)
             self.tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
@@ -184,22 +161,38 @@ class OnnxClassifier:
                 fix="run `stillhouse verify` on the bottle, or export again",
             ) from error
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(max_length)
+
+    def reopen(self, path: Path) -> OnnxClassifier:
+        """Another file of the same classifier."""
+        return OnnxClassifier(path, self.folder, max_length=self.max_length, threads=self.threads)
+
+    def encode(self, texts: Sequence[str], *, max_length: int | None = None) -> list[list[int]]:
+        """Token ids of each text, special ones included, cut at ``max_length`` tokens or where the model is."""
+        self.tokenizer.enable_truncation(min(max_length or self.max_length, self.max_length))
+        return [item.ids for item in self.tokenizer.encode_batch(list(texts))]
+
+    def pad(self, encoded: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Ids and mask, (B, S), of texts that share a batch; S is the longest's length, and at least 1."""
+        ids = np.zeros((len(encoded), max([1, *map(len, encoded)])), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for place, row in enumerate(encoded):
+            ids[place, : len(row)] = row
+            mask[place, : len(row)] = 1
+        return ids, mask
+
+    def logits(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Floats:
+        """Logits (B, K) of padded ids (B, S) and their mask."""
+        (found,) = self.session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+        return np.asarray(found, dtype=np.float32)
 
     def predict_proba(self, texts: Sequence[str], *, batch_size: int = 32) -> Floats:
         """Probabilities (N, K) in the order of ``texts``; texts of similar length share a batch."""
-        encoded = [item.ids for item in self.tokenizer.encode_batch(list(texts))]
+        encoded = self.encode(texts)
         order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
         probs = np.empty((len(encoded), self.session.get_outputs()[0].shape[1]), dtype=np.float32)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            ids = np.zeros((len(rows), max(1, len(encoded[rows[-1]]))), dtype=np.int64)
-            mask = np.zeros_like(ids)
-            for place, row in enumerate(rows):
-                ids[place, : len(encoded[row])] = encoded[row]
-                mask[place, : len(encoded[row])] = 1
-            (logits,) = self.session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-            probs[rows] = _softmax(logits)
+            probs[rows] = softmax(self.logits(*self.pad([encoded[row] for row in rows])))
         return probs
 
 
@@ -215,7 +208,8 @@ def _session(path: Path, *, threads: int | None) -> onnxruntime.InferenceSession
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _softmax(logits: Floats) -> Floats:
+def softmax(logits: Floats) -> Floats:
+    """Probabilities (N, K) of logits (N, K)."""
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
