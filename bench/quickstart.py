@@ -23,9 +23,9 @@ import numpy as np
 from bench.report import Figure
 from stillhouse.documents import SPLITS
 from stillhouse.documents import read as read_documents
-from stillhouse.ferment.calibration import apply_bias, batch_bias, matched_bias
+from stillhouse.ferment.calibration import batch_bias, matched_bias
 from stillhouse.ledger import Ledger
-from stillhouse.signals import ClassProbs
+from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.statistics import confusion, macro_f1
 
 ROOT = Path(__file__).parents[1]

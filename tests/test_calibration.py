@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillhouse.ferment.calibration import apply_bias, batch_bias, matched_bias, uniform_bias
+from stillhouse.ferment.calibration import batch_bias, matched_bias, uniform_bias
+from stillhouse.signals import apply_bias
 
 
 def log_probs(seed: int, labels: int = 3, rows: int = 200) -> np.ndarray:

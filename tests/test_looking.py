@@ -18,13 +18,12 @@ from stillhouse.cli import app
 from stillhouse.disk import free, holdings, select
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import run
-from stillhouse.ferment.calibration import apply_bias
 from stillhouse.forecast import forecast
 from stillhouse.ledger import Ledger
 from stillhouse.preview import preview
 from stillhouse.recipe import parse_recipe
 from stillhouse.recipe.bind import prompt_of
-from stillhouse.signals import ClassProbs
+from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.store import read_sealed
 from stillhouse.trial import (
     Gold,

@@ -45,6 +45,7 @@ def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished
         "cache": str(folder / "cache"),
     }
     mapping["finish"]["gates"] = {}  # all of them
+    mapping["finish"]["abstain"] = {"most": 0.2}
     mapping["finish"]["evaluate"]["margin"] = 0.2  # a hundred documents show no less
     mapping["controls"] = {"kinds": ["tfidf-gold", "student-gold", "gold-curve"], "gold_curve": [20, 60]}
     return run(parse_recipe(mapping), base=world.folder)

@@ -69,6 +69,7 @@ class World:
                 },
                 "finish": {
                     "evaluate": {"resamples": 200},
+                    "audit": {"pairs": 12, "own_documents": 0},
                     "gates": {"required": []},  # most tests are not about how good the student is
                     "speed": {"batch_texts": 16, "single_texts": 4, "teacher_texts": 4, "threads": 1},
                     "int8": {"max_disagreement": 0.2},

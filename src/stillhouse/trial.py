@@ -25,12 +25,12 @@ from stillhouse.answers import AnswerStore
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import fetch, run
 from stillhouse.ferment.asking import Asker
-from stillhouse.ferment.calibration import apply_bias
 from stillhouse.ferment.stage_classification import ask_teacher, bias_for, open_asker
 from stillhouse.plan import make_plan
 from stillhouse.raw.sources import Row, read
 from stillhouse.recipe import parse_recipe
 from stillhouse.recipe.classification import Classification, as_classification
+from stillhouse.signals import apply_bias
 from stillhouse.statistics import (
     Interval,
     McNemar,

@@ -21,7 +21,6 @@ import yaml
 from stillhouse.answers import AnswerStore
 from stillhouse.errors import StillhouseError
 from stillhouse.ferment.asking import Asker
-from stillhouse.ferment.calibration import apply_bias
 from stillhouse.ferment.stage_classification import ask_teacher, open_asker
 from stillhouse.finish.bottle import Bottle, Messages, inspect_bottle, sign_bottle, verify_bottle
 from stillhouse.finish.provenance import AskUnseen, Inspection, PrivateKey, PublicKey, make_pair
@@ -30,7 +29,7 @@ from stillhouse.recipe import Classification, Generation, Recipe, load_recipe, p
 from stillhouse.recipe.classification import as_classification
 from stillhouse.recipe.generation import Ask
 from stillhouse.recipe.teachers import LocalTeacher
-from stillhouse.signals import ClassProbs
+from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.store import read_sealed
 from stillhouse.workplace import FOLDERS, Progress, silent
 

@@ -11,17 +11,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from stillhouse.signals import apply_bias
+
 Floats = npt.NDArray[np.float64]
 
 CONTENT_FREE = ("N/A", "", "...", "[text]")  # inputs that say nothing (Zhao et al. 2021, arXiv 2102.09690)
-
-
-def apply_bias(log_probs: Floats, bias: Floats) -> Floats:
-    """Probabilities (N, K), rows sum to one: softmax of log_probs (N, K) + bias (K,)."""
-    shifted = log_probs + bias
-    shifted = shifted - shifted.max(axis=1, keepdims=True)
-    weights = np.exp(shifted)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def uniform_bias(content_free_log_probs: Floats) -> Floats:

@@ -21,14 +21,14 @@ from stillhouse.cuts import Balance
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.ferment.api_asking import ApiAsker
 from stillhouse.ferment.asking import Asker, LocalAsker
-from stillhouse.ferment.calibration import CONTENT_FREE, apply_bias, batch_bias, matched_bias, uniform_bias
+from stillhouse.ferment.calibration import CONTENT_FREE, batch_bias, matched_bias, uniform_bias
 from stillhouse.ferment.capture import Captured
 from stillhouse.ferment.failures import Failure, refuse_missing, write_failures
 from stillhouse.recipe.bind import calls_of, endpoint_of, load_teacher, new_client, prompt_of
 from stillhouse.recipe.classification import Calibration, Classification
 from stillhouse.recipe.rights import teacher_address
 from stillhouse.recipe.teachers import ApiLabeler, LocalTeacher
-from stillhouse.signals import ClassProbs
+from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.store import digest_of, reached
 from stillhouse.teachers import check_files
 from stillhouse.teachers.api import Checks

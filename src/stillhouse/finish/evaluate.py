@@ -31,6 +31,7 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 TEACHER = "teacher"
+SMALLEST_SLICE = 30  # documents; fewer say nothing, and a column of names would flood the report
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,38 @@ def retain(
         resamples=resamples,
         clusters=clusters,
     )
+
+
+def slice_retention_rows(
+    name: str,
+    gold: Ints,
+    teacher: Answers,
+    other: Answers,
+    slices: Mapping[str, Bools],
+    *,
+    labels: int,
+    margin: float,
+    resamples: int,
+    seed: int,
+    clusters: Sequence[str] | None = None,
+) -> list[Row]:
+    """The retention in each slice that is large enough for an interval."""
+    rows = []
+    for slice_name, mask in slices.items():
+        if mask.sum() < SMALLEST_SLICE:
+            continue
+        kept = retain(
+            gold[mask],
+            teacher.only(mask),
+            other.only(mask),
+            labels=labels,
+            margin=margin,
+            resamples=resamples,
+            seed=seed,
+            clusters=[one for one, here in zip(clusters, mask, strict=True) if here] if clusters else None,
+        )
+        rows += retention_rows(name, kept, slice_name=slice_name)
+    return rows
 
 
 def gap_rows(

@@ -25,8 +25,8 @@ class HeldOut:
     """N documents, in the order of their file. gold: label numbers (N,). teacher_probs: (N, K), calibrated.
 
     slices: name -> mask (N,), one for each value of each group column and, where there are several, for each source.
-    columns: name -> value of each document, of every group column and of ``source``. unanswered: test documents that
-    the teacher gave no answer about.
+    columns: name -> value of each document, of every group column and of ``source``. languages: ISO 639 codes.
+    unanswered: test documents that the teacher gave no answer about.
     """
 
     ids: Sequence[str]
@@ -35,6 +35,7 @@ class HeldOut:
     teacher_probs: npt.NDArray[np.float64]
     slices: Mapping[str, Bools]
     columns: Mapping[str, Sequence[str | None]]
+    languages: Sequence[str]
     unanswered: int
 
     @classmethod
@@ -61,6 +62,7 @@ class HeldOut:
                 for key in rows[0]
                 if key.startswith(documents.GROUP_PREFIX) or key == "source"
             },
+            languages=[row["language"] or "und" for row in rows],
             unanswered=len(table) - len(rows),
         )
 

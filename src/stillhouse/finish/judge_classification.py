@@ -7,32 +7,44 @@ Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``predict
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
+from stillhouse import documents
 from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem
-from stillhouse.finish.evaluate import TEACHER, Answers, Row, evaluate, gap_rows, retain, retention_rows
-from stillhouse.finish.export.gate import Exported, export_student
+from stillhouse.finish.abstain import Abstaining, choose
+from stillhouse.finish.abstain import measure as measure_abstaining
+from stillhouse.finish.audit.classifier import Ask, ClassifierPlan, audit_classifier
+from stillhouse.finish.evaluate import (
+    TEACHER,
+    Answers,
+    evaluate,
+    gap_rows,
+    retain,
+    retention_rows,
+    slice_retention_rows,
+)
+from stillhouse.finish.export.gate import Exported, export_student, timed
 from stillhouse.finish.export.onnx import OnnxClassifier
-from stillhouse.finish.gates import retention_gate
+from stillhouse.finish.gates import of_findings, retention_gate
 from stillhouse.finish.held_out import HeldOut
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
+from stillhouse.finish.predictions import write_predictions
 from stillhouse.finish.rivals import baselines, controls
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.finish.summary import speed_and_size_rows, summarize, warnings
 from stillhouse.recipe.bind import load_teacher, prompt_of, teacher_bytes
 from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.teachers import LocalTeacher
-from stillhouse.signals import ClassProbs
+from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.teachers import score_texts
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
-SMALLEST_SLICE = 30  # documents; fewer say nothing, and a column of names would flood the report
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
 
 
@@ -52,143 +64,115 @@ def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
 
 
 def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
-    """Run the stage into ``places.draft``."""
+    """Run the step into ``places.draft``."""
     signal = ClassProbs.read(places.sealed("ferment"))
     test = HeldOut.read(places.sealed("raw"), signal, labels=recipe.labels)
-    progress("exporting", 0, 3)
-    exported = _export(recipe, places, test)
-    progress("exporting", 3, 3)
-    settings, files, shipped = recipe.finish.evaluate, exported.files, exported.shipped
+    exported = _export(recipe, places, test, progress)
+    settings, shipped = recipe.finish.evaluate, exported.shipped
+    bootstrap: dict[str, int] = {"resamples": settings.resamples, "seed": settings.seed}
     answered, gold_seen = _controls(recipe, places, test)
-    artifacts = {
-        TEACHER: Answers.of(test.teacher_probs),
-        **exported.answers,
-        **baselines(places.sealed("raw"), signal, test.texts, seed=settings.seed),
-        **answered,
-    }
-    rows = evaluate(
-        test.gold,
-        artifacts,
-        labels=recipe.labels,
-        slices=test.slices,
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
-    progress("measuring speed", 0, 2)
-    speeds = _speeds(recipe, places, files[shipped], test, progress)
+    rivals = {**baselines(places.sealed("raw"), signal, test.texts, seed=settings.seed), **answered}
+    artifacts = {TEACHER: Answers.of(test.teacher_probs), **exported.answers, **rivals}
+    rows = evaluate(test.gold, artifacts, labels=recipe.labels, slices=test.slices, **bootstrap)
+    ask_teacher = _asking(recipe, places, signal)
+    teacher_speed = _teacher_speed(recipe, ask_teacher, test.texts, progress)
     their_bytes = teacher_bytes(recipe, cache=places.cache, base=places.base)
-    rows += speed_and_size_rows(speeds, files, shipped, their_bytes)
+    rows += speed_and_size_rows(exported.artifacts, teacher_speed, their_bytes)
+    against = {"labels": len(recipe.labels), "margin": settings.margin, **bootstrap}
+    clusters = test.clusters(settings.clusters)
     kept = {
-        name: retain(
-            test.gold,
-            artifacts[TEACHER],
-            artifacts[name],
-            labels=len(recipe.labels),
-            margin=settings.margin,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            clusters=test.clusters(settings.clusters),
-        )
-        for name in dict.fromkeys(("student", shipped))
+        name: retain(test.gold, artifacts[TEACHER], answers, clusters=clusters, **against)  # type: ignore[arg-type]
+        for name, answers in exported.answers.items()
     }
     for name, retained in kept.items():
         rows += retention_rows(name, retained)
-    rows += _by_slice(test, artifacts, shipped, recipe)
-    rows += gap_rows(
+    rows += slice_retention_rows(
         shipped,
         test.gold,
-        artifacts,
-        [name for name in artifacts if name not in (TEACHER, *exported.answers)],
-        resamples=settings.resamples,
-        seed=settings.seed,
+        artifacts[TEACHER],
+        artifacts[shipped],
+        test.slices,
+        clusters=clusters,
+        **against,  # type: ignore[arg-type]
     )
-    summary = summarize(rows, gold_seen, kept[shipped], shipped, speeds, files, their_bytes, exported.gate)
+    rows += gap_rows(shipped, test.gold, artifacts, list(rivals), **bootstrap)
+    progress("auditing", 0, 1)
+    student_probs = artifacts[shipped].probs
+    assert student_probs is not None  # noqa: S101 - an export gives probabilities
+    findings = audit_classifier(
+        test,
+        student_probs,
+        recipe.labels,
+        _plan(recipe),
+        ask_student=_open(recipe, places, exported).predict_proba,
+        ask_teacher=ask_teacher,
+        clusters=clusters,
+    )
+    progress("auditing", 1, 1)
+    discordant = float(((artifacts[TEACHER].labels == test.gold) != (artifacts[shipped].labels == test.gold)).mean())
     gates = [
-        retention_gate(
-            kept[shipped], margin=settings.margin, discordant=_discordant(test, artifacts[TEACHER], artifacts[shipped])
-        ),
-        *([exported.parity] if exported.parity else []),
+        retention_gate(kept[shipped], margin=settings.margin, discordant=discordant),
+        *(of_findings(name, findings) for name in ("worst-group", "amplification", "flips")),
+        exported.parity,
     ]
-    _write_predictions(places.draft, test, artifacts, recipe.labels)
+    summary = summarize(rows, gold_seen, kept, shipped, exported.artifacts, teacher_speed, their_bytes, exported.reason)
+    abstaining = _abstaining(recipe, places, signal, test, exported)
+    write_predictions(places.draft, test, artifacts, labels=recipe.labels)
     Judgement(
         rows=rows,
-        summary=summary,
+        summary={**summary, "abstain": abstaining.row() if abstaining else None},
         shipped={
             "artifact": shipped,
-            "file": files[shipped].relative_to(places.draft / ARTIFACTS).as_posix(),
+            "file": exported.files[shipped].relative_to(places.draft / ARTIFACTS).as_posix(),
             "max_length": recipe.distill.train.max_length,
         },
         warnings=warnings(summary, unanswered=test.unanswered),
-        findings=[],
-        gates=gates,
+        findings=findings,
+        gates=[gate for gate in gates if gate is not None],
     ).write(places.draft)
     total = len(test.gold) + test.unanswered
-    return StageResult(
-        {
-            "rows_in": total,
-            "kept": len(test.gold),
-            "cut": 0,
-            "failed": test.unanswered,
-            **summary,
-            "int8_gate": exported.gate,
-        }
-    )
+    counts = {"rows_in": total, "kept": len(test.gold), "cut": 0, "failed": test.unanswered}
+    return StageResult({**counts, **summary, "int8_gate": exported.gate})
 
 
-def _write_predictions(folder: Path, test: HeldOut, artifacts: dict[str, Answers], labels: tuple[str, ...]) -> None:
-    """What every artifact said about every test document, so that two runs can be compared document by document."""
-    columns: dict[str, list[Any]] = {"id": [], "gold": [], "artifact": [], "predicted": [], "probability": []}
-    for name, answers in artifacts.items():
-        columns["id"] += test.ids
-        columns["gold"] += [labels[number] for number in test.gold]
-        columns["artifact"] += [name] * len(test.ids)
-        columns["predicted"] += [labels[number] for number in answers.labels]
-        sure = [None] * len(test.ids) if answers.probs is None else answers.probs.max(axis=1).tolist()
-        columns["probability"] += sure
-    kinds = {name: pa.float64() if name == "probability" else pa.string() for name in columns}
-    table = pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()})
-    pq.write_table(table, folder / "predictions.parquet")
-
-
-def _by_slice(test: HeldOut, artifacts: dict[str, Answers], shipped: str, recipe: Classification) -> list[Row]:
-    """What ships beside the teacher in each slice that is large enough for an interval."""
-    rows, settings = [], recipe.finish.evaluate
-    clusters = test.clusters(settings.clusters)
-    for name, mask in test.slices.items():
-        if mask.sum() < SMALLEST_SLICE:
-            continue
-        kept = retain(
-            test.gold[mask],
-            artifacts[TEACHER].only(mask),
-            artifacts[shipped].only(mask),
-            labels=len(recipe.labels),
-            margin=settings.margin,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            clusters=[one for one, here in zip(clusters, mask, strict=True) if here] if clusters else None,
-        )
-        rows += retention_rows(shipped, kept, slice_name=name)
-    return rows
-
-
-def _discordant(test: HeldOut, teacher: Answers, other: Answers) -> float:
-    """The share of documents that just one of the two labels rightly."""
-    return float(((teacher.labels == test.gold) != (other.labels == test.gold)).mean())
-
-
-def _export(recipe: Classification, places: Places, test: HeldOut) -> Exported:
-    """The student as it is, and ``onnx/`` beside it, in the folder of all that may be bottled."""
-    int8, folder = recipe.finish.int8, places.draft / ARTIFACTS
+def _export(recipe: Classification, places: Places, test: HeldOut, progress: Progress) -> Exported:
+    """The student as it is, and ``onnx/`` beside it, in the folder of all that may be bottled; each timed."""
+    int8, speed, folder = recipe.finish.int8, recipe.finish.speed, places.draft / ARTIFACTS
+    student, max_length = places.sealed("distill") / "student", recipe.distill.train.max_length
+    progress("exporting", 0, 2)
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(places.sealed("distill") / "student", folder)
-    return export_student(
-        places.sealed("distill") / "student",
+    shutil.copytree(student, folder)
+    exported = export_student(
+        student,
         folder / "onnx",
         test.texts,
         raw=places.sealed("raw"),
-        max_length=recipe.distill.train.max_length,
-        threads=recipe.finish.speed.threads,
+        max_length=max_length,
+        threads=speed.threads,
         max_disagreement=int8.max_disagreement if int8.enabled else None,
+    )
+    progress("exporting", 1, 2)
+    exported = timed(
+        exported,
+        student,
+        test.texts,
+        max_length=max_length,
+        threads=speed.threads,
+        batch_texts=speed.batch_texts,
+        single_texts=speed.single_texts,
+    )
+    progress("exporting", 2, 2)
+    return exported
+
+
+def _open(recipe: Classification, places: Places, exported: Exported) -> OnnxClassifier:
+    """What ships."""
+    student, settings = places.sealed("distill") / "student", recipe.finish.speed
+    return OnnxClassifier(
+        exported.files[exported.shipped],
+        student,
+        max_length=recipe.distill.train.max_length,
+        threads=settings.threads,
     )
 
 
@@ -199,41 +183,79 @@ def _controls(recipe: Classification, places: Places, test: HeldOut) -> tuple[di
     return controls(places.sealed("controls"), test.ids, labels=recipe.labels)
 
 
-def _speeds(
-    recipe: Classification, places: Places, artifact: Path, test: HeldOut, progress: Progress
-) -> dict[str, Speed]:
-    """Speed of the shipped artifact and of the teacher, on test texts, with everything a user would wait for."""
-    settings = recipe.finish.speed
-    classifier = OnnxClassifier(
-        artifact,
-        places.sealed("distill") / "student",
-        max_length=recipe.distill.train.max_length,
-        threads=settings.threads,
-    )
-    exported = measure(
-        classifier.predict_proba,
-        test.texts,
-        batch_texts=settings.batch_texts,
-        single_texts=settings.single_texts,
-    )
-    progress("measuring speed", 1, 2)
+def _asking(recipe: Classification, places: Places, signal: ClassProbs) -> Ask | None:
+    """Asks all teachers, and averages what they say, calibrated as it was taught; ``None`` where one is behind an
+    endpoint: to ask that is to pay for it again."""
     sections = [one for one in recipe.ferment.teachers if isinstance(one, LocalTeacher)]
-    if len(sections) < len(recipe.ferment.teachers):  # to time an endpoint is to pay for it again
-        return {"exported": exported}
+    if len(sections) < len(recipe.ferment.teachers):
+        return None
     teachers = [load_teacher(section, cache=places.cache, base=places.base) for section in sections]
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
+    biases = [np.array(header["bias"]) for header in signal.header["teachers"]]
 
-    def ask(texts: Any) -> None:
-        for section, teacher in zip(sections, teachers, strict=True):
+    def ask(texts: Sequence[str]) -> Any:
+        found = []
+        for section, teacher, bias in zip(sections, teachers, biases, strict=True):
             with cpu_threads(section.threads):
-                score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=section.batch_tokens)
+                said = score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=section.batch_tokens)
+            found.append(apply_bias(np.asarray(said, dtype=np.float64), bias))
+        return np.mean(found, axis=0)
 
-    asked = measure(
-        ask,
-        test.texts,
-        batch_texts=settings.teacher_texts,
-        single_texts=min(8, settings.teacher_texts),
-        repeats=1,
+    return ask
+
+
+def _teacher_speed(recipe: Classification, ask: Ask | None, texts: Sequence[str], progress: Progress) -> Speed | None:
+    """On test texts, with everything a user would wait for."""
+    if ask is None:
+        return None
+    progress("measuring the teacher's speed", 0, 1)
+    most = recipe.finish.speed.teacher_texts
+    found = measure(ask, texts, batch_texts=most, single_texts=min(8, most), repeats=1)
+    progress("measuring the teacher's speed", 1, 1)
+    return found
+
+
+def _plan(recipe: Classification) -> ClassifierPlan:
+    settings, evaluation = recipe.finish.audit, recipe.finish.evaluate
+    return ClassifierPlan(
+        gap_limit=settings.gap_limit,
+        worst_margin=settings.worst_margin,
+        smallest=settings.smallest,
+        pairs=settings.pairs,
+        own_documents=settings.own_documents,
+        flip_limit=settings.flip_limit,
+        language=settings.language,
+        resamples=evaluation.resamples,
+        seed=evaluation.seed,
     )
-    progress("measuring speed", 2, 2)
-    return {"exported": exported, TEACHER: asked}
+
+
+def _abstaining(
+    recipe: Classification, places: Places, signal: ClassProbs, test: HeldOut, exported: Exported
+) -> Abstaining | None:
+    """A threshold chosen on the validation documents, and what it comes to on the test split."""
+    wanted = recipe.finish.abstain
+    if wanted is None:
+        return None
+    answered = set(signal.ids)
+    rows = [
+        row
+        for row in documents.read(places.sealed("raw"), "validation").to_pylist()
+        if row["id"] in answered and (wanted.against == "teacher" or row["label"] is not None)
+    ]
+    probs = _open(recipe, places, exported).predict_proba([row["text"] for row in rows])
+    if wanted.against == "teacher":
+        right = signal.probabilities_for([row["id"] for row in rows]).argmax(axis=1)
+    else:
+        right = np.array([recipe.labels.index(row["label"]) for row in rows])
+    chosen = choose(
+        probs,
+        np.asarray(right, dtype=np.int64),
+        most=wanted.most,
+        confidence=wanted.confidence,
+        against=wanted.against,
+    )
+    shipped = exported.answers[exported.shipped]
+    assert shipped.probs is not None  # noqa: S101 - an export gives probabilities
+    teacher = np.asarray(test.teacher_probs.argmax(axis=1), dtype=np.int64)
+    return measure_abstaining(chosen, shipped.probs, teacher, gold=test.gold)

@@ -8,13 +8,16 @@ from stillhouse.finish.label import CardParts
 from stillhouse.recipe.classification import Classification
 
 
-def own_fields(recipe: Classification, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The label's fields that only a classifier has."""
+def own_fields(
+    recipe: Classification, abstain: dict[str, Any] | None, stages: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The label's fields that only a classifier has. abstain: when it passes on to its teacher."""
     return {
         "labels": list(recipe.labels),
         "gold_labels_used_in_training": stages["distill"]["gold_labels_used"],
         "gold_labels_used_for_cuts": stages["cuts"]["calibration_labels_used"] if "cuts" in stages else 0,
         "calibration": recipe.ferment.calibration.kind,
+        "abstain": abstain,
     }
 
 
@@ -40,6 +43,9 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
             f"- Size: {size_words(strength['size'])}.",
             f"- Gold labels used in training: {label['gold_labels_used_in_training']}.",
+            *([f"- Abstaining: {abstain_words(label['abstain'])}."] if label.get("abstain") else []),
+            "",
+            *_family(strength["family"]),
         ],
         use={
             "`transformers`": [
@@ -63,6 +69,35 @@ def card_parts(label: dict[str, Any]) -> CardParts:
     )
 
 
+def _family(members: list[dict[str, Any]]) -> list[str]:
+    """All forms of the student that were made; only one of them ships."""
+    lines = [
+        "| form | MB | texts/s | one at a time/s | accuracy | student − teacher, lower bound |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in members:
+        speeds = (one["texts_per_s"], one["one_at_a_time_per_s"])
+        said = " | ".join("" if speed is None else f"{speed:,.0f}" for speed in speeds)
+        refused = "" if one["passed"] else " (refused)"
+        lines.append(
+            f"| {one['artifact']}{refused} | {one['bytes'] / 1e6:.1f} | {said} | {one['accuracy']:.3f} | "
+            f"{100 * one['difference_lower_95']:+.1f} points |"
+        )
+    return lines
+
+
+def abstain_words(found: dict[str, Any]) -> str:
+    """When it passes on to its teacher, and what that comes to on the test split."""
+    if found["bound"] is None:
+        return str(found["why"])
+    parts = [f"below a probability of {found['threshold']:.3f} it passes on; {found['why']}"]
+    if found["coverage"]:
+        parts.append(f"on test documents it answers {100 * found['coverage']['value']:.0f} %")
+    if found["agreement"]:
+        parts.append(f"and agrees with the teacher on {100 * found['agreement']['value']:.1f} % of those")
+    return ", ".join(parts)
+
+
 def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
     """What was measured, as names and words for a terminal."""
     strength, kept = label["strength"], label["strength"]["retention"]
@@ -83,6 +118,7 @@ def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
         ("speed", speed_words(strength["speed"])),
         ("size", size_words(strength["size"])),
         ("int8 gate", strength["int8"]),
+        *([("abstaining", abstain_words(label["abstain"]))] if label.get("abstain") else []),
         ("gold labels in training", str(label["gold_labels_used_in_training"])),
     ]
 

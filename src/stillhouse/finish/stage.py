@@ -109,4 +109,4 @@ def _of_task(recipe: Recipe, judged: Judgement) -> tuple[Any, Any]:
         samples = judged.samples[: recipe.finish.evaluate.samples]
         return partial(label_generation.own_fields, recipe, samples), label_generation.card_parts
     assert isinstance(recipe, Classification)  # noqa: S101 - there is no other task
-    return partial(label_classification.own_fields, recipe), label_classification.card_parts
+    return partial(label_classification.own_fields, recipe, judged.summary["abstain"]), label_classification.card_parts

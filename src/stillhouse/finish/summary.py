@@ -1,77 +1,94 @@
 """What the evaluation comes to: rows of speed and size, the summary that label and console show, and its warnings.
 
-rows += speed_and_size_rows(speeds, files, "onnx-int8", teacher_bytes)
-summary = summarize(rows, gold_seen, kept, "onnx-int8", speeds, files, teacher_bytes, gate)
+rows += speed_and_size_rows(exported.artifacts, teacher_speed, teacher_bytes)
+summary = summarize(rows, gold_seen, kept, "onnx-int8", exported.artifacts, teacher_speed, teacher_bytes, reason)
 warnings(summary, unanswered=0)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from stillhouse.finish.evaluate import TEACHER, Row, gold_equivalent
+from stillhouse.finish.export.gate import Artifact
 from stillhouse.finish.speed import Speed
 from stillhouse.statistics import Retention
 
 
-def speed_and_size_rows(
-    speeds: Mapping[str, Speed], files: Mapping[str, Path], shipped: str, teacher_bytes: int | None
-) -> list[Row]:
-    """Rows for the speeds of what ships and of the teacher, and for the size of every file and of the teacher's.
-
-    speeds: of ``exported``, and of ``teacher`` where it was timed. teacher_bytes: ``None`` where it is not known.
-    """
+def speed_and_size_rows(artifacts: Sequence[Artifact], teacher: Speed | None, teacher_bytes: int | None) -> list[Row]:
+    """Rows for the speed and size of every artifact and of the teacher, as far as they are known."""
+    speeds: dict[str, Speed | None] = {**{one.name: one.speed for one in artifacts}, TEACHER: teacher}
+    sizes: dict[str, int | None] = {**{one.name: one.bytes for one in artifacts}, TEACHER: teacher_bytes}
     rows = []
-    for name, speed in ((shipped, speeds["exported"]), (TEACHER, speeds.get(TEACHER))):
-        if speed is None:
-            continue
-        rows.append(Row(name, "texts_per_s", "batch", speed.batch_per_s, None, None, speed.n))
-        rows.append(Row(name, "texts_per_s", "single", speed.single_per_s, None, None, speed.n))
-    sizes = {name: path.stat().st_size for name, path in files.items()}
-    sizes |= {TEACHER: teacher_bytes} if teacher_bytes is not None else {}
-    rows += [Row(name, "bytes", "all", float(size), None, None, 1) for name, size in sizes.items()]
+    for name, speed in speeds.items():
+        if speed is not None:
+            rows.append(Row(name, "texts_per_s", "batch", speed.batch_per_s, None, None, speed.n))
+            rows.append(Row(name, "texts_per_s", "single", speed.single_per_s, None, None, speed.n))
+    rows += [Row(name, "bytes", "all", float(size), None, None, 1) for name, size in sizes.items() if size is not None]
     return rows
 
 
 def summarize(
     rows: Sequence[Row],
     gold_seen: Mapping[str, int],
-    kept: Retention,
+    kept: Mapping[str, Retention],
     shipped: str,
-    speeds: Mapping[str, Speed],
-    files: Mapping[str, Path],
+    artifacts: Sequence[Artifact],
+    teacher: Speed | None,
     teacher_bytes: int | None,
-    gate: Mapping[str, Any],
+    why_shipped: str,
 ) -> dict[str, Any]:
-    """The evaluation's summary as a JSON value. gold_seen: control -> gold labels it saw. kept: of what ships."""
+    """The evaluation's summary as a JSON value. gold_seen: control -> gold labels it saw. kept: of every artifact."""
     accuracy = {row.artifact: row.value for row in rows if (row.metric, row.slice) == ("accuracy", "all")}
     curve = [(count, float(accuracy[name] or 0.0)) for name, count in gold_seen.items() if name.startswith("student-")]
-    teacher_per_s = speeds[TEACHER].batch_per_s if TEACHER in speeds else None
     number, reading = gold_equivalent(curve, float(accuracy[shipped] or 0.0))
+    by_name: dict[str, Artifact] = {one.name: one for one in artifacts}
+    own = by_name[shipped].speed
+    theirs = teacher.batch_per_s if teacher else None
     return {
         "teacher": {"accuracy": accuracy[TEACHER]},
         "student": {"accuracy": accuracy["student"]},
         "exported": {"accuracy": accuracy[shipped], "artifact": shipped},
         "baselines": {name: accuracy[name] for name in ("majority", "tfidf-teacher")},
-        "retention": {
-            "ratio": kept.ratio.value if kept.ratio else None,
-            "chance_corrected": kept.chance_corrected.value if kept.chance_corrected else None,
-            "not_certified": kept.not_certified,
-            "difference": kept.difference.value,
-            "difference_lower_95": kept.difference_lower_95,
-            "non_inferior": kept.non_inferior,
-            "n": kept.n,
-        },
+        "retention": _retention(kept[shipped]),
+        "family": [_member(one, accuracy[one.name], kept[one.name]) for one in artifacts],
         "gold_equivalent": {"labels": number, "reading": reading},
         "speed": {
-            "teacher_per_s": teacher_per_s,
-            "student_per_s": speeds["exported"].batch_per_s,
-            "ratio": speeds["exported"].batch_per_s / teacher_per_s if teacher_per_s else None,
+            "teacher_per_s": theirs,
+            "student_per_s": own.batch_per_s if own else None,
+            "ratio": own.batch_per_s / theirs if own and theirs else None,
         },
-        "size": {"teacher_bytes": teacher_bytes, "student_bytes": files[shipped].stat().st_size},
-        "int8": gate["reason"],
+        "size": {"teacher_bytes": teacher_bytes, "student_bytes": by_name[shipped].bytes},
+        "int8": why_shipped,
+    }
+
+
+def _retention(kept: Retention) -> dict[str, Any]:
+    return {
+        "ratio": kept.ratio.value if kept.ratio else None,
+        "chance_corrected": kept.chance_corrected.value if kept.chance_corrected else None,
+        "not_certified": kept.not_certified,
+        "difference": kept.difference.value,
+        "difference_lower_95": kept.difference_lower_95,
+        "non_inferior": kept.non_inferior,
+        "n": kept.n,
+    }
+
+
+def _member(one: Artifact, accuracy: float | None, kept: Retention) -> dict[str, Any]:
+    """One form of the student in the table of all: size, speed, retention, and whether it may ship."""
+    return {
+        "artifact": one.name,
+        "bytes": one.bytes,
+        "texts_per_s": one.speed.batch_per_s if one.speed else None,
+        "one_at_a_time_per_s": one.speed.single_per_s if one.speed else None,
+        "accuracy": accuracy,
+        "difference": kept.difference.value,
+        "difference_lower_95": kept.difference_lower_95,
+        "agreement": one.parity.agreement if one.parity else None,
+        "passed": one.passed,
+        "reason": one.reason,
     }
 
 

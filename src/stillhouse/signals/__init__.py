@@ -7,7 +7,7 @@ distributions, `Vectors` embeddings. `docs/signals.md` specifies the files.
     rows = signal.read(document, ids)                  # ids (L, S), probs (L, S), tail (L,)
 """
 
-from stillhouse.signals.class_probs import ClassProbs
+from stillhouse.signals.class_probs import ClassProbs, apply_bias
 from stillhouse.signals.header import Header
 from stillhouse.signals.rows import Distribution, SparseRows
 from stillhouse.signals.text import Text, TextAnswer
@@ -24,4 +24,5 @@ __all__ = [
     "TokenDist",
     "TokenDistWriter",
     "Vectors",
+    "apply_bias",
 ]

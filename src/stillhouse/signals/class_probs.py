@@ -25,6 +25,14 @@ _HEADER = b"stillhouse.signal"
 Floats = npt.NDArray[np.float64]
 
 
+def apply_bias(log_probs: Floats, bias: Floats) -> Floats:
+    """Probabilities (N, K), rows sum to one: softmax of log_probs (N, K) + bias (K,)."""
+    shifted = log_probs + bias
+    shifted = shifted - shifted.max(axis=1, keepdims=True)
+    weights = np.exp(shifted)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class ClassProbs:
     """Label probabilities of a teacher.
