@@ -25,6 +25,7 @@ from stillhouse.finish.audit.writing.canaries import Canary
 from stillhouse.finish.audit.writing.identity import known_names
 from stillhouse.finish.audit.writing.winobias import read_winobias
 from stillhouse.finish.evaluate import TEACHER
+from stillhouse.finish.export.gguf.bottled import Bottled, bottle_gguf, problems_before
 from stillhouse.finish.gates import Gate, distillation_gate, of_findings, retention_gate
 from stillhouse.finish.generation.contrast import STUDENT
 from stillhouse.finish.generation.decoding import Speed, measure, parameters, weight_bytes
@@ -36,7 +37,7 @@ from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.generation.summary import ANSWERS, GIVEN, OTHER, summarize, warnings
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
 from stillhouse.recipe.bind import load_teacher, teacher_bytes
-from stillhouse.recipe.generation import Ask, ChoiceSet, Generation
+from stillhouse.recipe.generation import Ask, ChoiceSet, FromLanguageConfig, Generation
 from stillhouse.recipe.rights import teacher_address
 from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals.text import Text, TextAnswer
@@ -63,6 +64,7 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
             read_texts(files, column=other.text, most=other.most)
     except StillhouseError as error:
         problems += error.problems
+        problems += _gguf_problems(recipe, cache, base)
     except TypeError as error:
         problems.append(Problem(str(error), "ferment.answers.verify_with", "see `docs/recipe.md` for its options"))
     return problems
@@ -97,11 +99,17 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         "teacher_bytes": teacher_bytes(recipe, cache=places.cache, base=places.base),
     }
     device = str(speakers[STUDENT].model.device)
+    bottled = _gguf(recipe, artifacts, rows_in, stored, progress)
     del speakers  # the teacher is loaded again for the clock, plain and in the student's precision
     speeds = _speeds(recipe, places, artifacts, device, progress)
-    rows = [*heard.rows, *(row for name, one in speeds.items() for row in one.rows(name))]
+    rows = [
+        *heard.rows,
+        *(bottled.rows if bottled else ()),
+        *(row for name, one in speeds.items() for row in one.rows(name)),
+    ]
     speed = {"precision": recipe.finish.precision, **{name: _speed_value(one) for name, one in speeds.items()}}
     summary = summarize(rows, heard.contrasts, speed=speed, size=size, counts=heard.counts)
+    summary["gguf"] = list(bottled.told) if bottled else []
     Judgement(
         rows=rows,
         summary=summary,
@@ -115,6 +123,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
                 _retention(heard, recipe),
                 of_findings("amplification", findings),
                 of_findings("behavior", findings),
+                bottled.gate if bottled else None,
             )
             if gate is not None
         ],
@@ -170,6 +179,52 @@ def _audit(
         training=[row["text"] for row in taught],
     )
     return audit_writing(speakers[STUDENT], speakers.get(TEACHER), plan, material, progress=progress)
+
+
+def _gguf(
+    recipe: Generation,
+    artifacts: Path,
+    rows_in: Sequence[Document],
+    stored: Mapping[str, TextAnswer],
+    progress: Progress,
+) -> Bottled | None:
+    """The files that the recipe asks for, beside the student; compared on test prompts and held-out answers."""
+    settings = recipe.finish.gguf
+    if not settings.kinds:
+        return None
+    asked_for = choose_prompts(rows_in, most=settings.prompts, system=_system(recipe))
+    texts = [one.answer for one in stored.values() if one.answer] or [row["text"] for row in rows_in]
+    return bottle_gguf(
+        artifacts,
+        settings.kinds,
+        prompts=[one.messages or ({"role": "user", "content": one.text},) for one in asked_for],
+        texts=texts,
+        answers=settings.prompts,
+        positions=settings.positions,
+        name=recipe.name,
+        threads=recipe.finish.speed.threads,
+        progress=progress,
+    )
+
+
+def _gguf_problems(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
+    """Of a base that is here and in transformers' form; one that has still to be converted is looked at when it is."""
+    kinds, student = recipe.finish.gguf.kinds, recipe.distill.student
+    files = peek(student.base, cache=cache, base=base) if kinds else None
+    config = next((path for path in files.files if path.name == "config.json"), None) if files else None
+    if config is None:
+        return []
+    sizes = {}
+    if isinstance(student, FromLanguageConfig):
+        sizes = {
+            "num_hidden_layers": student.layers,
+            "hidden_size": student.hidden_size,
+            "num_attention_heads": student.heads,
+            "num_key_value_heads": student.kv_heads or student.heads,
+            "intermediate_size": student.intermediate_size,
+            "head_dim": student.hidden_size // student.heads,
+        }
+    return problems_before(config.parent, kinds, sizes)
 
 
 def _files(chosen: ChoiceSet, places: Places) -> Sequence[Path]:

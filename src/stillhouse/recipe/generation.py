@@ -285,6 +285,16 @@ class Evaluate(Section):
     )
 
 
+class Gguf(Section):
+    """Files for llama.cpp, each compared with the student there; one that does not agree is left out."""
+
+    kinds: Annotated[
+        tuple[Literal["f16", "q8_0", "q4_0"], ...], result("Which files; empty: none", enters="judge")
+    ] = ()
+    prompts: Annotated[PositiveInt, result("Test prompts that each file answers", enters="judge")] = 16
+    positions: Annotated[PositiveInt, result("Tokens at which distributions are compared", enters="judge")] = 100
+
+
 class ChoiceSet(Section):
     """A published set of questions with options, read from where it lies."""
 
@@ -358,6 +368,7 @@ class Finish(Finishing):
     )
     evaluate: Annotated[Evaluate, Field(default_factory=Evaluate, description="Evaluation")]
     audit: Annotated[Audit, Field(default_factory=Audit, description="What the student is probed for")]
+    gguf: Annotated[Gguf, Field(default_factory=Gguf, description="Files for llama.cpp")]
     speed: Annotated[Speed, Field(default_factory=Speed, description="Speed measurement")]
 
 
