@@ -16,6 +16,7 @@ from stillhouse.addresses import Files, parse, peek
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.fields import STEPS, Step, values
+from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import RightsView, view_rights
 from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
@@ -34,7 +35,7 @@ _INPUTS: dict[Step, tuple[Step, ...]] = {
     "controls": ("raw",),
     "finish": ("raw", "ferment", "cuts", "distill", "controls"),
 }
-_INPUTS_OF_CONTROLS: dict[str, tuple[Step, ...]] = {"text-generation": ("raw", "ferment", "distill")}
+_INPUTS_OF_CONTROLS: dict[str, tuple[Step, ...]] = {"text-generation": ("raw", "ferment", "cuts", "distill")}
 
 
 def stage_module(task: str, step: Step) -> Any:
@@ -233,6 +234,8 @@ def _estimate(recipe: Recipe, step: Step) -> str:
             seconds = (train or documents) * recipe.distill.train.epochs / 80
             return f"about {seconds / 60:.0f}-{2 * seconds / 60 + 1:.0f} min"
         case "scores":
+            if not isinstance(recipe, Classification):
+                return "a pass or two of a small model: see its progress" if _reads(recipe) else f"{rows}, seconds"
             return f"{rows}, about {(train or documents) / 150 / 60:.0f}-{(train or documents) / 60 / 60 + 1:.0f} min"
         case "cuts":
             return "seconds"
@@ -240,6 +243,11 @@ def _estimate(recipe: Recipe, step: Step) -> str:
             return "about as long as distill, for each control"
         case "finish":
             return "about a minute"
+
+
+def _reads(recipe: Recipe) -> bool:
+    """Whether a model has to read the answers before they are cut."""
+    return isinstance(recipe, Generation) and recipe.distill.cuts is not None and recipe.distill.cuts.needs_reader
 
 
 def _missing_libraries(recipe: Recipe) -> list[Problem]:
