@@ -21,7 +21,7 @@ from stillhouse.distill import points
 from stillhouse.distill.cutting import Decision, HeadCut
 from stillhouse.distill.points import Point
 from stillhouse.distill.scored import Scored
-from stillhouse.documents import GROUP_PREFIX
+from stillhouse.documents import GROUP_PREFIX, MESSAGES
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.cuts import AnyHead, Given, Hard, Mixture, Nothing, Quantile, Risk
 from stillhouse.recipe.model import Recipe
@@ -188,7 +188,22 @@ def write(draft: Path, shown: Shown, mine: Scored, decision: Decision) -> None:
         for place, identifier in reversed(list(enumerate(shown.documents["id"].to_pylist())))
         if (one := fate[place]) is not None and one.cut == "tail"
     }
-    pq.write_table(shown.documents.take(pa.array(sorted(first.values()), pa.int64())), draft / FEINTS)
+    pq.write_table(_drawable(shown.documents.take(pa.array(sorted(first.values()), pa.int64()))), draft / FEINTS)
+
+
+def _drawable(table: pa.Table) -> pa.Table:
+    """Documents as stage 1 reads them again: by their turns where there are any, a plain text among them as a turn of
+    the user, which is how it is asked; else by their text."""
+    if "messages" not in table.column_names:
+        return table
+    if table["messages"].null_count == len(table):
+        return table.drop_columns(["messages"])
+    turns = [
+        found or [{"role": "user", "content": text}]
+        for found, text in zip(table["messages"].to_pylist(), table["text"].to_pylist(), strict=True)
+    ]
+    place = table.column_names.index("messages")
+    return table.set_column(place, "messages", pa.array(turns, MESSAGES)).drop_columns(["text"])
 
 
 def told(decision: Decision, heads: Sequence[AnyHead], *, tail: str | None, quotas: bool) -> dict[str, Any]:
