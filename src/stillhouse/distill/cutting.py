@@ -113,7 +113,7 @@ class Fate:
 class Decision:
     """fate: N, ``None`` for the heart. heads: the points as they stand, by name. tail: what is kept and why.
 
-    tail_threshold: the lowest score that left into the tail, where any did. notes: what the distiller should know.
+    tail_threshold: the lowest score that left into the tail, or the one given, where any did. notes: what the distiller should know.
     """
 
     fate: tuple[Fate | None, ...]
@@ -174,7 +174,9 @@ def decide(
             for row in np.nonzero(leaving)[0]:
                 fate[row] = Fate("head", cut.name, float(cut.scores[row]), point.threshold or 0.0)
     tail_point, leaving, trial, notes = _tail(rows, proving, tail, heart, margin=margin, group_margin=group_margin)
-    lowest = float(tail.scores[leaving].min()) if leaving.any() else None
+    lowest = None
+    if leaving.any():
+        lowest = float(tail.scores[leaving].min()) if tail.above is None else tail.above
     if lowest is not None:
         masks[TAIL] = leaving
         for row in np.nonzero(leaving)[0]:
