@@ -113,7 +113,8 @@ class Fate:
 class Decision:
     """fate: N, ``None`` for the heart. heads: the points as they stand, by name. tail: what is kept and why.
 
-    tail_threshold: the lowest score that left into the tail, or the one given, where any did. notes: what the distiller should know.
+    tail_threshold: the lowest score that left into the tail, or the one given, where any did. notes: what the distiller
+    should know.
     """
 
     fate: tuple[Fate | None, ...]
