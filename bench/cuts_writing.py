@@ -33,7 +33,8 @@ RECIPE = ROOT / "recipes" / "chat.yaml"
 PROMPTS, QUICK_PROMPTS = 300, 36
 LOSS = 0.05  # of the sound rows, at which scores are compared
 SHARE = 0.06  # of the rows, of each kind
-KNOWN, MOST_EPOCHS = 0.1, 40  # nats a token at which a text is known by heart, and passes over it at most
+CANARIES = 6  # sentences; each is planted several times
+KNOWN, MOST_EPOCHS = 0.1, 30  # nats a token at which a text is known by heart, and passes over it at most
 RULES = {"refusal": "refusal", "self-description": "refusal", "injection": "injection"}
 SCORES = {
     "no-prompt": ("another prompt's answer",),
@@ -72,7 +73,7 @@ def writing(*, quick: bool, work: Path) -> list[Figure]:
     number = QUICK_PROMPTS if quick else PROMPTS
     with timed("answers of the chat model"):
         answers = answered(work, number)
-    heart = canaries(max(2, int(SHARE * len(answers))))
+    heart = canaries(2 if quick else CANARIES)
     with timed("a reader that knows the canaries"):
         reader = reader_that_knows(work, heart)
     rows = planted(answers, heart, seed=0)
@@ -202,10 +203,11 @@ def reader_that_knows(work: Path, texts: Sequence[str]) -> Path:
     width = max(map(len, rows))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
     labels = torch.tensor([row + [-100] * (width - len(row)) for row in rows])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, weight_decay=0.0)
     model.train()
     for _ in range(MOST_EPOCHS):
-        loss = model(input_ids=ids, labels=labels).loss
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(input_ids=ids, labels=labels).loss
         if loss.item() < KNOWN:
             break
         loss.backward()
