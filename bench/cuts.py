@@ -1,7 +1,8 @@
 """The cuts: what is found of planted harm, whether it pays, whom it costs, and what a promise of risk is worth.
 
 Three planted sets go through the real steps; ten cheap students learn what the cuts left, and everything; the
-pilot is held against full runs of the quickstart's own student at every share. About an hour on two cores.
+pilot is held against full runs of the quickstart's own student at every share; answers of a chat model are planted
+with harm and waste of their own. About an hour on two cores.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ PARTS: dict[str, tuple[str, str]] = {
     "promises": ("cuts_points", "promise_figures"),
     "pilot": ("cuts_points", "pilot_figures"),
     "moving": ("cuts_points", "moving_figures"),
+    "writing": ("cuts_writing", "writing"),
+    "dynamics": ("cuts_dynamics", "dynamics"),
 }
 
 

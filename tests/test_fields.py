@@ -143,7 +143,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.cuts.heads.*.point.epsilon": (0.2, "cuts"),
     "distill.cuts.heads.*.point.confidence": (0.9, "cuts"),
     "distill.cuts.heads.*.point.unmet": ("stop", "cuts"),
-    "distill.cuts.tail.score": ("teacher-noise", "cuts"),
+    "distill.cuts.tail.score": ("stable-ease", "cuts"),
     "distill.cuts.tail.point.kind": ("none", "cuts"),
     "distill.cuts.tail.point.share": (0.3, "cuts"),
     "distill.cuts.tail.point.shares": ([0.5], "cuts"),

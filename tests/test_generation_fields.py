@@ -32,6 +32,15 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "ferment.distributions.form": ("top-k", "ferment"),
     "ferment.distributions.k": (3, "ferment"),
     "ferment.distributions.m": (9, "ferment"),
+    "distill.cuts.calibration": ("validation", "cuts"),
+    "distill.cuts.heads.*.score": ("refusal", "scores"),
+    "distill.cuts.heads.*.model": ("OTHER MODEL", "scores"),
+    "distill.cuts.heads.*.point.kind": ("mask", "cuts"),
+    "distill.cuts.tail.score": ("ease", "scores"),
+    "distill.cuts.tail.point.share": (0.4, "cuts"),
+    "distill.cuts.tail.point.at": (0.4, "cuts"),
+    "distill.cuts.reader": ("OTHER MODEL", "scores"),
+    "distill.cuts.quotas": (False, "cuts"),
     "distill.student.vocabulary": ("used", "distill"),
     "distill.student.lora.rank": (4, "distill"),
     "distill.student.lora.alpha": (4.0, "distill"),
@@ -45,12 +54,13 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.student.heads": (4, "distill"),
     "distill.student.kv_heads": (1, "distill"),
     "distill.student.intermediate_size": (16, "distill"),
-    "distill.choose.answers": ("right", "distill"),
-    "distill.choose.most": (2, "distill"),
-    "distill.choose.prefer": ("shortest", "distill"),
-    "distill.choose.cut_off": ("learn", "distill"),
-    "distill.choose.spoken_as_machine": ("learn", "distill"),
-    "distill.choose.turns": ("last", "distill"),
+    "distill.student.base": ("OTHER MODEL", "scores"),
+    "distill.choose.answers": ("right", "scores"),
+    "distill.choose.most": (2, "scores"),
+    "distill.choose.prefer": ("shortest", "scores"),
+    "distill.choose.cut_off": ("learn", "scores"),
+    "distill.choose.spoken_as_machine": ("learn", "scores"),
+    "distill.choose.turns": ("last", "scores"),
     "distill.loss.name": ("cross-entropy", "distill"),
     "distill.loss.temperature": (2.0, "distill"),
     "distill.loss.alpha": (0.3, "distill"),
@@ -61,7 +71,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.train.epochs": (2, "distill"),
     "distill.train.batch_tokens": (99, "distill"),
     "distill.train.row_tokens": (99, "distill"),
-    "distill.train.max_length": (99, "distill"),
+    "distill.train.max_length": (99, "scores"),
     "distill.train.learning_rate": (1e-5, "distill"),
     "distill.train.warmup_share": (0.2, "distill"),
     "distill.train.weight_decay": (0.2, "distill"),
@@ -168,6 +178,13 @@ def start(home: Path, field: str) -> dict[str, Any]:
     for name in ("bbq", "winobias"):
         if field.startswith(f"finish.audit.{name}"):
             made["finish"]["audit"] = {name: {"data": str(home / "rows.jsonl")}}
+    if field.startswith("distill.cuts"):
+        tail = {"kind": "quantile", "share": 0.1} if field.endswith("share") else {"kind": "given", "at": 0.5}
+        head = {"score": "injection", "point": {"kind": "hard"}}
+        if field.endswith("model"):
+            head = {"score": "divergence", "model": str(home / "teacher"), "point": {"kind": "mask"}}
+        made["distill"]["cuts"] = {"heads": [head], "tail": {"score": "no-prompt", "point": tail}}
+        made["raw"]["sources"][0]["columns"] = {"text": "text", "label": "text"}
     return json.loads(json.dumps(made))
 
 
@@ -178,6 +195,10 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
     if value == "A FILE":
         value = str(workdir / "more.jsonl")
         shutil.copyfile(home / "more.jsonl", value)
+    if value == "OTHER MODEL":
+        value = str(workdir / "model")
+        shutil.copytree(home / "teacher", value)
+        (Path(value) / "more.txt").write_text("another file")
     if value == "SECTION":
         after["distill"]["student"] = {**FROM_CONFIG, "base": str(home / "teacher"), "license": "MIT"}
     elif field == "ferment.answers.kind":

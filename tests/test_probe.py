@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stillhouse.distill.probe import encode, fit, folds_of, held_out, latent, out_of_fold, trusted
+from stillhouse.distill.probe import by_epochs, encode, fit, folds_of, held_out, latent, out_of_fold, trusted
 from tiny_world import World
 
 N, H = 300, 12
@@ -34,6 +34,18 @@ def test_a_row_that_is_not_kept_teaches_nothing() -> None:
     turned = np.where(keep[:, None], taught, taught[:, ::-1])
     one, other = (out_of_fold(features, values, folds, keep=keep) for values in (taught, turned))
     assert np.array_equal(one, other)
+
+
+def test_a_proxy_that_is_watched_says_nothing_of_what_it_learned_and_comes_to_say_what_a_fit_says() -> None:
+    features, taught, folds = material()
+    epochs = by_epochs(features, taught, folds, epochs=100)
+    assert epochs.shape == (100, N, 2) and np.allclose(epochs.sum(2), 1)
+    turned = taught.copy()
+    turned[folds == 2] = turned[folds == 2][:, ::-1]
+    assert np.array_equal(by_epochs(features, turned, folds, epochs=100)[:, folds == 2], epochs[:, folds == 2])
+    fitted = out_of_fold(features, taught, folds)
+    apart = [float(np.abs(one - fitted).mean()) for one in epochs]
+    assert apart[-1] < 0.05 and apart[-1] < apart[0] / 2
 
 
 def test_soft_labels_are_learned_as_such() -> None:

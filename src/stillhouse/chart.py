@@ -60,7 +60,7 @@ class Chart:
             raise StillhouseError(
                 "the step `cuts` is not sealed here",
                 where=str(run),
-                fix="give the folder of a text-classification run that has cuts, such as runs/quickstart",
+                fix="give the folder of a run that has cuts (`distill.cuts`), such as runs/quickstart",
             )
         folder = run / FOLDERS["cuts"]
         return cls(
@@ -77,6 +77,8 @@ class Chart:
             for one in self.told["heads"]
         ]
         tail = self.told["tail"]
+        if tail["score"] is None:  # nothing was scored of which there could be a tail
+            return found
         found.append(
             Cut(
                 f"tail: {tail['score']}",
@@ -88,6 +90,11 @@ class Chart:
             )
         )
         return found
+
+    @property
+    def what(self) -> str:
+        """What the rows are."""
+        return "training answers" if self.told.get("rows") == "answers" else "training documents"
 
     def _scores(self, name: str) -> npt.NDArray[np.float64]:
         return np.array(self.rows[f"score_{name}"], dtype=np.float64)
@@ -102,7 +109,7 @@ class Chart:
         """All rows as one line of letters."""
         numbers = {cut: self.rows["cut"].count(cut) for cut in LETTERS}
         total = max(1, sum(numbers.values()))
-        yield f"{self.run.name}: {total:,} training documents"
+        yield f"{self.run.name}: {total:,} {self.what}"
         yield "   ".join(f"{LETTERS[cut]} {cut} {number:,} ({number / total:.1%})" for cut, number in numbers.items())
         yield "".join(LETTERS[cut] * number for cut, number in _shares(numbers, width).items())
 
@@ -128,10 +135,14 @@ class Chart:
             yield f"  {low:<10.3g}{point:^{BINS - 20}}{high:>10.3g}"
 
     def _prices(self) -> Iterator[str]:
-        """The price list."""
+        """The price list; where no proxy was trained there is none."""
         yield ""
-        yield "What it costs and buys, by a small proxy (not the student itself)"
-        yield f"  {'cuts':<22}{'rows':>7}  {'accuracy':<22}{'worst group':<27}"
+        masked = sum(self.rows.get("masked", ()))
+        if masked:
+            yield f"{masked:,} tokens of answers that stay are read and not learned"
+        if self.told["prices"]:
+            yield "What it costs and buys, by a small proxy (not the student itself)"
+            yield f"  {'cuts':<22}{'rows':>7}  {'accuracy':<22}{'worst group':<27}"
         for one in self.told["prices"]:
             accuracy = one["accuracy"]
             told = f"{accuracy['value']:.3f} [{accuracy['lower']:.3f}, {accuracy['upper']:.3f}]"

@@ -36,13 +36,14 @@ def draw(chart: Chart, path: Path) -> None:
         )
     shown = [cut for cut in chart.cuts if len(cut.scores) and np.ptp(cut.scores) > 0]
     prices = chart.told["prices"]
-    heights = [0.5, *[2.0] * len(shown), 0.8 + 0.45 * len(prices)]
+    heights = [0.5, *[2.0] * len(shown), *([0.8 + 0.45 * len(prices)] if prices else [])]
     figure = Figure(figsize=(8, 1.2 + sum(heights)), layout="constrained")
-    axes = figure.subplots(len(heights), 1, height_ratios=heights)
+    axes = np.atleast_1d(figure.subplots(len(heights), 1, height_ratios=heights))
     _strip(axes[0], chart)
-    for axis, cut in zip(axes[1:-1], shown, strict=True):
-        _cut(axis, cut, chart.rows["cut"])
-    _prices(axes[-1], prices)
+    for axis, cut in zip(axes[1 : 1 + len(shown)], shown, strict=True):
+        _cut(axis, cut, chart.rows["cut"], chart.what.removeprefix("training "))
+    if prices:
+        _prices(axes[-1], prices)
     figure.savefig(path, dpi=150)
 
 
@@ -56,11 +57,11 @@ def _strip(axis: Any, chart: Chart) -> None:
         left += number
     axis.set_axis_off()
     axis.set_xlim(0, total)
-    axis.set_title(f"{chart.run.name}: {total:,} training documents", loc="left", fontsize=10, pad=20)
+    axis.set_title(f"{chart.run.name}: {total:,} {chart.what}", loc="left", fontsize=10, pad=20)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 0.95), ncols=3, frameon=False, fontsize=9)
 
 
-def _cut(axis: Any, cut: Cut, fates: list[str]) -> None:
+def _cut(axis: Any, cut: Cut, fates: list[str], what: str) -> None:
     """How many rows have which score, and where they are cut."""
     parts = {kind: cut.scores[[one == kind for one in fates]] for kind in ("heart", "tail", "head")}
     low, high = float(cut.scores.min()), float(cut.scores.max())
@@ -74,7 +75,7 @@ def _cut(axis: Any, cut: Cut, fates: list[str]) -> None:
         linewidth=0.3,
     )
     axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylabel("documents", fontsize=8)
+    axis.set_ylabel(what, fontsize=8)
     axis.tick_params(labelsize=8)
     if cut.threshold is not None and low <= cut.threshold < high:
         axis.axvline(cut.threshold, color="black", linestyle="--", linewidth=1)

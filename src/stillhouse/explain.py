@@ -131,10 +131,24 @@ def _teacher(row: dict[str, Any], run_folder: Path) -> list[str]:
 
 def _cut_after(row: dict[str, Any], run_folder: Path) -> list[str]:
     """Whether the student was not taught it although the teacher answered, and why."""
-    found = [one for one in cuts.read(run_folder / FOLDERS["cuts"]).to_pylist() if one["id"] == row["id"]]
+    ledger = cuts.read(run_folder / FOLDERS["cuts"]).to_pylist()
+    found = [(one, one["id"].removeprefix(row["id"])) for one in ledger if one["id"].partition("#")[0] == row["id"]]
+    lines = [
+        f"  {f'answer {sample} ' if sample else ''}not taught, into the {one['cut']}: {one['reason']}, score"
+        f" {one['score']:.3g} against {one['threshold']:.3g}"
+        for one, sample in found
+    ]
+    return lines + _masked(row, run_folder)
+
+
+def _masked(row: dict[str, Any], run_folder: Path) -> list[str]:
+    """How many tokens of an answer are read and not learned."""
+    path = run_folder / FOLDERS["cuts"] / "masks.parquet"
+    masks = pq.read_table(path).to_pylist() if path.exists() else []
     return [
-        f"  not taught, into the {one['cut']}: {one['reason']}, score {one['score']:.3g} against {one['threshold']:.3g}"
-        for one in found
+        f"  {len(one['places'])} of its tokens are read and not learned: {one['name']}"
+        for one in masks
+        if one["id"].partition("#")[0] == row["id"]
     ]
 
 

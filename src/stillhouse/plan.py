@@ -16,6 +16,7 @@ from stillhouse.addresses import Files, parse, peek
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.fields import STEPS, Step, values
+from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import RightsView, view_rights
 from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
@@ -37,7 +38,7 @@ _INPUTS: dict[Step, tuple[Step, ...]] = {
 }
 # steps that lie in the folder of another
 _FOLDERS_OF_STEPS: dict[Step, Step] = {"scores": "distill", "cuts": "distill", "controls": "distill", "judge": "finish"}
-_INPUTS_OF_CONTROLS: dict[str, tuple[Step, ...]] = {"text-generation": ("raw", "ferment", "distill")}
+_INPUTS_OF_CONTROLS: dict[str, tuple[Step, ...]] = {"text-generation": ("raw", "ferment", "cuts", "distill")}
 
 
 def stage_module(task: str, step: Step) -> Any:
@@ -237,6 +238,8 @@ def _estimate(recipe: Recipe, step: Step) -> str:
             seconds = (train or documents) * recipe.distill.train.epochs / 80
             return f"about {seconds / 60:.0f}-{2 * seconds / 60 + 1:.0f} min"
         case "scores":
+            if not isinstance(recipe, Classification):
+                return "a pass or two of a small model: see its progress" if _reads(recipe) else f"{rows}, seconds"
             return f"{rows}, about {(train or documents) / 150 / 60:.0f}-{(train or documents) / 60 / 60 + 1:.0f} min"
         case "cuts":
             return "seconds"
@@ -246,6 +249,11 @@ def _estimate(recipe: Recipe, step: Step) -> str:
             return "minutes: every artifact is asked about every test document, and timed"
         case "finish":
             return "seconds"
+
+
+def _reads(recipe: Recipe) -> bool:
+    """Whether a model has to read the answers before they are cut."""
+    return isinstance(recipe, Generation) and recipe.distill.cuts is not None and recipe.distill.cuts.needs_reader
 
 
 def _missing_libraries(recipe: Recipe) -> list[Problem]:

@@ -18,28 +18,32 @@ from stillhouse.errors import StillhouseError
 from stillhouse.execute import run as execute
 from stillhouse.plan import Plan, PlannedStep, make_plan
 from stillhouse.recipe import load_recipe
-from stillhouse.recipe.classification import Classification, as_classification
+from stillhouse.recipe.classification import Classification
+from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.load import parse_recipe
+from stillhouse.recipe.model import Recipe
 from stillhouse.workplace import Progress, silent
+
+Cutting = Classification | Generation  # recipes that may have cuts
 
 
 @dataclass(frozen=True)
 class Moved:
     """recipe: as it stands now. settings: ``--set`` options that do the same to the recipe's own file."""
 
-    recipe: Classification
+    recipe: Cutting
     base: Path
     steps: tuple[PlannedStep, ...]
     settings: tuple[str, ...]
     seconds: float
 
 
-def recipe_of(run: Path) -> tuple[Classification, Path]:
+def recipe_of(run: Path) -> tuple[Cutting, Path]:
     """The recipe of a run, as it was given, and the folder that its relative addresses start from."""
     given, base = run / "recipe.yaml", run / "recipe.base"
     if not given.is_file() or not base.is_file():
         raise StillhouseError("there is no run here", where=str(run), fix="give a run folder, such as runs/quickstart")
-    recipe = as_classification(load_recipe(given), "moving a cut")
+    recipe = _cutting(load_recipe(given))
     if recipe.distill.cuts is None:
         raise StillhouseError("this run has no cuts", where=str(run), fix="set `distill.cuts` in its recipe")
     return recipe, Path(base.read_text("utf-8"))
@@ -58,11 +62,11 @@ def move(run: Path, moves: Sequence[str], *, progress: Progress = silent) -> Mov
     for one in moves:
         name, _, value = one.partition("=")
         if name == "tail":
-            section["tail"]["point"] = _tail(value, one)
+            _of_tail(section, one)["point"] = _tail(value, one)
         else:
             _head(section, name, one)["point"] = _point(value, one)
     changed.setdefault("distill", {})["cuts"] = section
-    moved = as_classification(parse_recipe(changed), "moving a cut")
+    moved = _cutting(parse_recipe(changed))
     started = time.perf_counter()
     execute(moved, base=base, progress=progress, until="cuts")
     seconds = time.perf_counter() - started
@@ -74,6 +78,25 @@ def move(run: Path, moves: Sequence[str], *, progress: Progress = silent) -> Mov
     if names - {"tail"}:
         settings.append(f"distill.cuts.heads={json.dumps(section['heads'])}")
     return Moved(moved, base, plan.steps, tuple(settings), seconds)
+
+
+def _cutting(recipe: Recipe) -> Cutting:
+    if not isinstance(recipe, Classification | Generation):
+        raise StillhouseError(
+            f"recipes for `{recipe.task}` have no cuts", where="task", fix="look at the run: `stillhouse show`"
+        )
+    return recipe
+
+
+def _of_tail(section: dict[str, Any], where: str) -> dict[str, Any]:
+    if section["tail"] is None:
+        raise StillhouseError(
+            "nothing is scored of which there could be a tail",
+            where=f"--move {where}",
+            fix="name a score: `distill.cuts.tail: {score: no-prompt, point: {kind: none}}`, and run again",
+        )
+    found: dict[str, Any] = section["tail"]
+    return found
 
 
 def _tail(value: str, where: str) -> dict[str, Any]:
@@ -95,9 +118,9 @@ def _head(section: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 
 def _point(value: str, where: str) -> dict[str, Any]:
-    if value in ("none", "hard", "mixture"):
+    if value in ("none", "hard", "mask", "mixture"):
         return {"kind": value}
-    return {"kind": "given", "at": _number(value, where, "a threshold, none, hard or mixture")}
+    return {"kind": "given", "at": _number(value, where, "a threshold, none, hard, mask or mixture")}
 
 
 def _number(value: str, where: str, wanted: str) -> float:

@@ -6,7 +6,7 @@ made.model, made.tokenizer, made.train, made.signals, made.cuts
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from stillhouse import documents
 from stillhouse.addresses import Files, peek, resolve
 from stillhouse.causal import load_causal
 from stillhouse.cuts import Cut
+from stillhouse.cuts import read as read_cuts
 from stillhouse.device import place
 from stillhouse.distill.language import Gold, Lesson, Signals, Stored
+from stillhouse.distill.masks import read as read_masks
+from stillhouse.distill.masks import without
 from stillhouse.distill.material import ChoicePlan, Lessons, Row, as_lessons, choose, given
 from stillhouse.distill.students.decoders import (
     check_decoder,
@@ -51,7 +54,8 @@ Start = dict[str, Any]
 class Beginning:
     """A student before any training.
 
-    train, held: lessons in the student's ids. rows_in: answers and documents that there were to choose from.
+    train, held: lessons in the student's ids. rows_in: answers and documents that there were to choose from, without
+    those ``left`` in the step `cuts`. masked: tokens of the lessons that are read and not learned.
     """
 
     model: Any
@@ -63,20 +67,25 @@ class Beginning:
     vocabularies: Vocabularies | None
     cuts: tuple[Cut, ...]
     start: Start
+    left: int = 0
+    masked: int = 0
 
 
 def begin(recipe: Generation, places: Places, progress: Progress, *, start: Start | None = None) -> Beginning:
     """Choose the answers, make the lessons, build the student. start: of an earlier student, to make the same one."""
     base = base_folder(recipe, cache=places.cache, base=places.base)
-    rows, cuts, rows_in = _chosen(recipe, places)
+    rows, cuts, rows_in = chosen_rows(recipe, places)
+    left, masks = _left(recipe, places)
+    rows["train"] = tuple(row for row in rows["train"] if row.key not in left)
     base_tokenizer = load_tokenizer(_files(recipe, places.cache, places.base), cache=places.cache)
     limit, which = recipe.distill.train.max_length, recipe.distill.choose.turns
-    signal = _stored(recipe, places)
+    signal = stored_signal(recipe, places)
     known = None if signal is None else {key: signal.tokens_of(key) for key in signal.ids}
     train, held = (
         as_lessons(rows[split], base_tokenizer, max_length=limit, turns=which, stored=known)
         for split in ("train", "validation")
     )
+    train, masked = _masked(train, masks, rows["train"])
     model, tokenizer, made = build(recipe, base, train.lessons, progress, start)
     teacher_ids = None
     if recipe.distill.student.vocabulary == "used":
@@ -89,12 +98,40 @@ def begin(recipe: Generation, places: Places, progress: Progress, *, start: Star
         tokenizer,
         _renumbered(train, teacher_ids),
         _renumbered(held, teacher_ids),
-        rows_in,
+        rows_in - len(left),
         _signals(signal, [train, held], vocabularies),
         vocabularies,
         (*cuts, *train.cuts, *held.cuts),
         made,
+        len(left),
+        masked,
     )
+
+
+def _left(recipe: Generation, places: Places) -> tuple[set[str], dict[str, set[int]]]:
+    """Keys of the rows that the step `cuts` took out, and the tokens that it masked, by key."""
+    if recipe.distill.cuts is None:
+        return set(), {}
+    folder = places.sealed("cuts")
+    masks: dict[str, set[int]] = {}
+    for of_rows in read_masks(folder).values():
+        for key, masked in of_rows.items():
+            masks.setdefault(key, set()).update(masked)
+    return set(read_cuts(folder)["id"].to_pylist()), masks
+
+
+def _masked(part: Lessons, masks: Mapping[str, set[int]], rows: Sequence[Row]) -> tuple[Lessons, int]:
+    """The lessons without their masked tokens, of which there were so many; one without any other is cut."""
+    lessons, cuts, number = [], list(part.cuts), 0
+    rows_of = {row.key: row for row in rows}
+    for lesson in part.lessons:
+        kept = without(lesson, masks.get(lesson.key, ()))
+        number += lesson.learned - (kept.learned if kept else 0)
+        if kept is None:
+            cuts.append(rows_of[lesson.key].cut("head", "nothing to learn from", "every token of the answer is masked"))
+        else:
+            lessons.append(kept)
+    return replace(part, lessons=tuple(lessons), cuts=tuple(cuts)), number
 
 
 def _renumbered(part: Lessons, teacher_ids: tuple[int, ...] | None) -> Lessons:
@@ -106,7 +143,7 @@ def _renumbered(part: Lessons, teacher_ids: tuple[int, ...] | None) -> Lessons:
     return replace(part, lessons=lessons, ends=tuple(new[one] for one in part.ends))
 
 
-def _chosen(recipe: Generation, places: Places) -> tuple[dict[str, tuple[Row, ...]], tuple[Cut, ...], int]:
+def chosen_rows(recipe: Generation, places: Places) -> tuple[dict[str, tuple[Row, ...]], tuple[Cut, ...], int]:
     """Rows to learn from by split, the cuts of the others, and how many there were."""
     answers = recipe.ferment.answers
     section = recipe.distill.choose
@@ -174,7 +211,7 @@ def _kept(student: KeepLanguageLayers, base: Path, lessons: Sequence[Lesson], pr
     return made | {"kept": keep_highest(scores, student.keep), "removal_kl": [round(score, 6) for score in scores]}
 
 
-def _stored(recipe: Generation, places: Places) -> TokenDist | None:
+def stored_signal(recipe: Generation, places: Places) -> TokenDist | None:
     """The teacher's distributions, where stage 2 stored any."""
     if recipe.ferment.distributions.form == "none" or isinstance(recipe.ferment.teacher, ApiTeacher):
         return None

@@ -7,7 +7,8 @@
     decision.prices, decision.pilot, decision.notes
 
 Nothing is counted twice: a row leaves by the first head that takes it, else by the tail. A cut that is meant
-to make the student better must not make the proxy worse (:mod:`stillhouse.distill.prices`), or it is left off.
+to make the student better must not make the proxy worse (:mod:`stillhouse.distill.prices`), or it is left off. Where
+no proxy can be trained, :class:`Unproven` stands in for it: then no cut is proven and nothing has a price.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.distill.pilot import Pilot, pilot
-from stillhouse.distill.points import Point
+from stillhouse.distill.points import Point, at
 from stillhouse.distill.prices import Compared, Price, Proving, price_list
 from stillhouse.distill.quotas import follows, quotas, select
 from stillhouse.errors import StillhouseError
@@ -35,10 +36,11 @@ MOST = 0.5  # of a class that a rule may take before it is the class itself that
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of N rows. classes: what each is taught. strata: within which shares are cut; ``None``: all."""
+    """What is known of N rows. classes: what each is taught; ``None`` of rows that are not of classes. strata: within
+    which shares are cut; ``None``: all."""
 
     ids: Sequence[str]
-    classes: Sequence[str]
+    classes: Sequence[str] | None
     sources: Sequence[str]
     groups: Mapping[str, Sequence[str | None]]
     strata: Sequence[str] | None
@@ -50,11 +52,29 @@ class Rows:
         """Some of the rows."""
         return Rows(
             [self.ids[row] for row in places],
-            [self.classes[row] for row in places],
+            None if self.classes is None else [self.classes[row] for row in places],
             [self.sources[row] for row in places],
             {name: [values[row] for row in places] for name, values in self.groups.items()},
             None if self.strata is None else [self.strata[row] for row in places],
         )
+
+    @property
+    def coarse(self) -> list[str]:
+        """Class × source of each row."""
+        if self.classes is None:
+            return list(self.sources)
+        return [f"{label} · {source}" for label, source in zip(self.classes, self.sources, strict=True)]
+
+
+@dataclass(frozen=True)
+class Unproven:
+    """In place of a proxy: known: (N,) rows that a model has right before any training."""
+
+    known: Flags
+
+    def right(self, keep: Flags) -> Flags:
+        """The same rows, whatever is taught."""
+        return self.known
 
 
 @dataclass(frozen=True)
@@ -70,12 +90,13 @@ class HeadCut:
 @dataclass(frozen=True)
 class TailCut:
     """scores: (N,). reason: that is counted. share: of the rows that leaves; ``None``: a pilot decides over ``shares``
-    that may be kept; 0: nothing."""
+    that may be kept; 0: nothing. above: rows with a higher score leave instead, whatever share that is."""
 
     scores: Floats
     reason: str
     share: float | None
     shares: tuple[float, ...] = (0.8, 0.6, 0.4, 0.2)
+    above: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +113,8 @@ class Fate:
 class Decision:
     """fate: N, ``None`` for the heart. heads: the points as they stand, by name. tail: what is kept and why.
 
-    tail_threshold: the lowest score that left into the tail, where any did. notes: what the distiller should know.
+    tail_threshold: the lowest score that left into the tail, or the one given, where any did. notes: what the distiller
+    should know.
     """
 
     fate: tuple[Fate | None, ...]
@@ -111,12 +133,18 @@ class Decision:
 
 
 def decide(
-    rows: Rows, proving: Proving, *, heads: Sequence[HeadCut], tail: TailCut, margin: float, group_margin: float
+    rows: Rows,
+    proving: Proving | Unproven,
+    *,
+    heads: Sequence[HeadCut],
+    tail: TailCut,
+    margin: float = 0.0,
+    group_margin: float = 0.0,
 ) -> Decision:
     """Decide about every row.
 
-    margin, group_margin: what a proven cut may cost the proxy, overall and in the worst-served group. Raises
-    :class:`StillhouseError` for a rule that takes most of a class.
+    margin, group_margin: what a proven cut, and the pilot's tail, may cost the proxy, overall and in the worst-served
+    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class.
     """
     fate: list[Fate | None] = [None] * len(rows)
     heart = np.ones(len(rows), dtype=bool)
@@ -127,7 +155,7 @@ def decide(
         point = cut.point
         leaving = point.leaves(cut.scores) & heart
         if point.kind == "hard":
-            _refuse_a_whole_class(cut.name, leaving, rows.classes)
+            _refuse_a_whole_class(cut.name, leaving, rows.classes or ())
         elif point.kind == "quantile" and rows.strata is not None:
             at_random, told = _by_chance(rows, cut.scores, heart, what=f"the score of {cut.name}")
             share = point.evidence.get("share", 0.0)
@@ -135,7 +163,7 @@ def decide(
             followed += told
             if leaving.any():  # each stratum has a point of its own; told is the lowest
                 point = replace(point, threshold=float(cut.scores[leaving].min()), why=f"{point.why}, by quotas")
-        elif cut.proven and leaving.any():
+        elif cut.proven and isinstance(proving, Proving) and leaving.any():
             found = proving.compare(proving.right(heart), proving.right(heart & ~leaving))
             if not found.not_worse(margin, group_margin):
                 point = replace(point, threshold=None, why=f"left off, since it does not pay: {_words(found)}")
@@ -147,14 +175,16 @@ def decide(
             for row in np.nonzero(leaving)[0]:
                 fate[row] = Fate("head", cut.name, float(cut.scores[row]), point.threshold or 0.0)
     tail_point, leaving, trial, notes = _tail(rows, proving, tail, heart, margin=margin, group_margin=group_margin)
-    lowest = float(tail.scores[leaving].min()) if leaving.any() else None
+    lowest = None
+    if leaving.any():
+        lowest = float(tail.scores[leaving].min()) if tail.above is None else tail.above
     if lowest is not None:
         masks[TAIL] = leaving
         for row in np.nonzero(leaving)[0]:
             fate[row] = Fate("tail", tail.reason, float(tail.scores[row]), lowest)
     rates = _rates(fate, rows)
     notes = [*followed, *notes, *(_alarm(rate) for rate in rates if rate.verdict == "alarm")]
-    prices = tuple(price_list(proving, masks))
+    prices = tuple(price_list(proving, masks)) if isinstance(proving, Proving) else ()
     return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
 
 
@@ -180,18 +210,20 @@ def _by_chance(rows: Rows, scores: Floats, heart: Flags, *, what: str) -> tuple[
     found = np.zeros(len(rows), dtype=bool)
     places = np.nonzero(heart)[0].tolist()
     part = rows.at(places)
-    coarse = [f"{label} · {source}" for label, source in zip(part.classes, part.sources, strict=True)]
-    found[places], told = follows(scores[places], coarse, part.groups)
+    found[places], told = follows(scores[places], part.coarse, part.groups)
     return found, [f"{what} follows a group, so chance decides there: {one}" for one in told]
 
 
 def _tail(
-    rows: Rows, proving: Proving, tail: TailCut, heart: Flags, *, margin: float, group_margin: float
+    rows: Rows, proving: Proving | Unproven, tail: TailCut, heart: Flags, *, margin: float, group_margin: float
 ) -> tuple[Point, Flags, Pilot | None, list[str]]:
     """The point of the tail, which rows leave by it, the pilot that chose it, and what the distiller should know."""
     nothing = np.zeros(len(rows), dtype=bool)
     if tail.share == 0:
         return Point("none", None, "not cut"), nothing, None, []
+    if tail.above is not None:
+        point = at(tail.above)
+        return point, point.leaves(tail.scores) & heart, None, []
     at_random = nothing
     notes: list[str] = []
     if rows.strata is not None:
@@ -208,13 +240,15 @@ def _tail(
             None,
             notes,
         )
+    if not isinstance(proving, Proving):
+        raise AssertionError("a pilot takes a proxy to train")
     found = pilot(proving, leaving, shares=tail.shares, margin=margin, group_margin=group_margin, keep=heart)
     mask = leaving(1 - found.share) if found.share < 1 else nothing
     return Point("pilot", None, found.why, {"share": 1 - found.share}), mask, found, notes
 
 
 def _refuse_a_whole_class(name: str, leaving: Flags, classes: Sequence[str]) -> None:
-    """A rule that takes most of a class has found what the class is about."""
+    """A rule that takes most of a class has found what the class is about; without classes it is not asked."""
     labels = np.array(classes, dtype=object)
     for label in sorted(set(classes)):
         mine = labels == label
@@ -229,7 +263,9 @@ def _refuse_a_whole_class(name: str, leaving: Flags, classes: Sequence[str]) -> 
 
 def _rates(fate: Sequence[Fate | None], rows: Rows) -> tuple[Rate, ...]:
     """What left from each class, source and group."""
-    kinds: dict[str, Sequence[str | None]] = {"label": rows.classes, "source": rows.sources, **rows.groups}
+    kinds: dict[str, Sequence[str | None]] = {"source": rows.sources, **rows.groups}
+    if rows.classes is not None:
+        kinds = {"label": rows.classes, **kinds}
     counts: dict[tuple[str, str, str | None], int] = {}
     for kind, values in kinds.items():
         for value, one in zip(values, fate, strict=True):

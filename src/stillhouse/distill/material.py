@@ -8,7 +8,7 @@ lessons.lessons, lessons.whole, lessons.cuts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -47,6 +47,27 @@ class Row:
     document: Mapping[str, Any]
     messages: tuple[Message, ...] | None
     answer: TextAnswer | None = None
+
+    def said(self, turns: Turns = "all") -> str:
+        """What is learned of it, as text: the answer, the assistant's turns, or the whole of a plain text."""
+        if self.answer is not None:
+            return self.answer.answer
+        if self.messages is None:
+            return str(self.document["text"])
+        spoken = [one["content"] for one in self.messages if one["role"] == "assistant"]
+        return "\n".join(spoken if turns == "all" else spoken[-1:])
+
+    @property
+    def told(self) -> str:
+        """What the model was told before: all other turns; of a plain text nothing."""
+        return "\n".join(one["content"] for one in self.messages or () if one["role"] != "assistant")
+
+    def unasked(self) -> Row:
+        """The same after turns that say nothing."""
+        if self.messages is None:
+            return self
+        silent = ({**one, "content": one["content"] if one["role"] == "assistant" else ""} for one in self.messages)
+        return replace(self, messages=tuple(silent))
 
     def cut(self, kind: CutKind, reason: str, detail: str = "") -> Cut:
         """This row, taken out."""

@@ -28,6 +28,9 @@ FOLDS = 5
 _LATENT = 256  # dimensions of a student without weights of its own
 _SUSPECTS = 0.15  # rows in most doubt that the second round of out-of-fold predictions does not learn from
 _BATCH = 64
+EPOCHS = 5  # that are watched of a probe in training
+_STEP = 64  # rows
+_RATE = 0.05  # of Adagrad
 
 Matrix = npt.NDArray[np.float32]
 Probe = Callable[[Matrix], Floats]
@@ -131,6 +134,43 @@ def held_out(features: Matrix, taught: Floats, mine: npt.NDArray[np.bool_], *, k
     if not training.any():
         return np.full((int(mine.sum()), taught.shape[1]), 1 / taught.shape[1])
     return fit(features[training], taught[training])(features[mine])
+
+
+def by_epochs(features: Matrix, taught: Floats, folds: npt.NDArray[np.int64], *, epochs: int = EPOCHS) -> Floats:
+    """What a probe in training says of rows that it does not learn, after each epoch: (E, N, K).
+
+    The same model as :func:`fit`, on soft labels and with its prior, but trained from zero by passes over the rows of
+    the other folds, in an order that no seed decides, with a step that falls as 1/√steps (Adagrad, Duchi et al. 2011).
+    Only its course is of interest, see :func:`stillhouse.distill.scores.stable_ease`; where it ends :func:`fit` is.
+    """
+    size = taught.shape[1]
+    found = np.full((epochs, *taught.shape), 1 / size)
+    for fold in np.unique(folds):
+        mine = folds == fold
+        learned = np.nonzero(~mine)[0]
+        if not len(learned):
+            continue
+        middle, spread = features[learned].mean(0), features[learned].std(0) + 1e-6
+        inputs = np.concatenate([(features - middle) / spread, np.ones((len(features), 1))], 1)
+        weights, seen = np.zeros((inputs.shape[1], size)), np.full((inputs.shape[1], size), 1e-8)
+        prior = np.full((inputs.shape[1], 1), features.shape[1] / len(learned))
+        prior[-1] = 0.0  # the intercept
+        order = np.array(sorted(learned, key=lambda row: digest_of(["epochs", int(row)])))
+        for epoch in range(epochs):
+            for at in range(0, len(order), _STEP):
+                rows = order[at : at + _STEP]
+                gap = _softmax(inputs[rows] @ weights) - taught[rows]
+                slope = inputs[rows].T @ gap / len(rows) + prior * weights
+                seen += slope**2
+                weights -= _RATE * slope / np.sqrt(seen)
+            found[epoch, mine] = _softmax(inputs[mine] @ weights)
+    return found
+
+
+def _softmax(logits: Floats) -> Floats:
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    found: Floats = shifted / shifted.sum(1, keepdims=True)
+    return found
 
 
 def trusted(features: Matrix, taught: Floats, folds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

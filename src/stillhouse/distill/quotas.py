@@ -26,12 +26,16 @@ FOLLOWS = 0.6  # area under the curve from which a score is taken to tell a grou
 LEAST = 20  # rows of a stratum; fewer tell nothing
 
 
-def strata_of(classes: Sequence[str], sources: Sequence[str], groups: Mapping[str, Sequence[str | None]]) -> list[str]:
-    """The stratum of each row: class × source × every group, as far as strata of :data:`LEAST` rows on average allow;
-    group columns with most values are left out first. A row of no group is of the group ``none``."""
+def strata_of(
+    classes: Sequence[str] | None, sources: Sequence[str], groups: Mapping[str, Sequence[str | None]]
+) -> list[str]:
+    """The stratum of each row: class, where rows are of classes, × source × every group, as far as strata of
+    :data:`LEAST` rows on average allow; group columns with most values are left out first. A row of no group is of the
+    group ``none``."""
     chosen = sorted(groups, key=lambda name: (len(set(groups[name])), name))
     while True:
-        columns = [classes, sources, *([value or "none" for value in groups[name]] for name in chosen)]
+        known = [sources] if classes is None else [classes, sources]
+        columns = [*known, *([value or "none" for value in groups[name]] for name in chosen)]
         strata = [" · ".join(parts) for parts in zip(*columns, strict=True)]
         if not chosen or len(strata) >= LEAST * len(set(strata)):
             return strata

@@ -1,4 +1,4 @@
-"""The scores of a run, one row for each training and validation document: what stage 3 knows before it cuts.
+"""The scores of a run, one row for each training and validation document or answer: what stage 3 knows before it cuts.
 
 Scored(ids, splits, predicted, columns).write(folder)
 scored = Scored.read(folder)
@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """ids, splits: N, training rows first. predicted: (N, K) by proxies that did not see the row. columns: (N,) by the
-    name of the score; higher leaves sooner."""
+    """ids, splits: N, training rows first. predicted: (N, K) by proxies that did not see the row; (N, 0) without any.
+    columns: (N,) by the name of the score; higher leaves sooner."""
 
     ids: tuple[str, ...]
     splits: tuple[str, ...]
@@ -41,7 +41,7 @@ class Scored:
         columns = {
             "id": pa.array(self.ids, pa.string()),
             "split": pa.array(self.splits, pa.string()),
-            "predicted": pa.array(list(self.predicted), pa.list_(pa.float64(), self.predicted.shape[1])),
+            "predicted": pa.array(list(self.predicted), pa.list_(pa.float64(), self.predicted.shape[1] or -1)),
             **{_SCORE + name: pa.array(values, pa.float64()) for name, values in self.columns.items()},
         }
         pq.write_table(pa.table(columns).replace_schema_metadata({_SCHEMA: SCHEMA_VERSION}), folder / _FILE)
@@ -54,7 +54,8 @@ class Scored:
             raise StillhouseError(
                 f"not scores of schema {SCHEMA_VERSION}", where=str(folder / _FILE), fix="run the step `scores` again"
             )
-        predicted = np.array(table["predicted"].to_pylist(), dtype=np.float64)
+        told = np.array(table["predicted"].to_pylist(), dtype=np.float64)
+        predicted = told.reshape(len(table), told.size // max(1, len(table)))
         names = [name for name in table.column_names if name.startswith(_SCORE)]
         return cls(
             tuple(table["id"].to_pylist()),

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from stillhouse import documents
-from stillhouse.addresses import peek, resolve
 from stillhouse.distill.probe import Matrix, encode, fit, folds_of, latent, out_of_fold, trusted
+from stillhouse.distill.score_step import check_classifiers, classified
 from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import Floats, ease, injected, label_doubt, refused, teacher_noise
 from stillhouse.distill.stage_classification import base_folder
-from stillhouse.errors import Problem, StillhouseError
+from stillhouse.errors import Problem
 from stillhouse.recipe.classification import Classification, KeepLayers
 from stillhouse.recipe.cuts import Head
 from stillhouse.signals import ClassProbs, Vectors
 from stillhouse.store import reached
-from stillhouse.student import load_classifier, predict_proba
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
@@ -30,23 +29,8 @@ READS = ("labels", "distill.student.kind", "distill.student.base", "distill.trai
 
 
 def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
-    """Classifiers that are already here have to be model folders; their labels are looked at when they are loaded."""
-    problems: list[Problem] = []
-    for place, head in enumerate(recipe.distill.cuts.heads if recipe.distill.cuts else ()):
-        if head.model is None:
-            continue
-        try:
-            files = peek(head.model, cache=cache, base=base)
-            config = next((path for path in files.files if path.name == "config.json"), None) if files else None
-            if files is not None and config is None:
-                raise StillhouseError(
-                    "there is no config.json among the files",
-                    where=f"distill.cuts.heads.{place}.model: {files.address}",
-                    fix="point the address at the folder of a text classifier",
-                )
-        except StillhouseError as error:
-            problems += error.problems
-    return problems
+    """Classifiers that are already here have to be model folders."""
+    return check_classifiers(recipe.distill.cuts.heads if recipe.distill.cuts else (), cache, base)
 
 
 def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
@@ -148,15 +132,4 @@ def _of_text(head: Head, texts: list[str], places: Places) -> Floats:
         return refused(texts)
     if head.score == "injection":
         return injected(texts)
-    assert head.model is not None  # noqa: S101 - the recipe asks for one
-    files = resolve(head.model, cache=places.cache, base=places.base)
-    folder = next(path for path in files.files if path.name == "config.json").parent
-    model, tokenizer = load_classifier(folder)
-    names = {str(name): int(number) for number, name in model.config.id2label.items()}
-    if head.label not in names:
-        raise StillhouseError(
-            f"the classifier has no label {head.label!r}, it has {', '.join(names)}",
-            where=f"distill.cuts.heads: {head.title}",
-            fix="name one of them as `label`",
-        )
-    return np.asarray(predict_proba(model, tokenizer, texts)[:, names[head.label]], dtype=np.float64)
+    return classified(head, texts, places)

@@ -1,7 +1,8 @@
 """Stage 3 for language models: chooses answers, makes the student, and trains it on what the teacher said of each.
 
-Reads ``1-raw`` and ``2-ferment``; writes ``student/`` (a stock transformers folder), ``start.json`` (how the student
-was made), ``training.jsonl`` and ``cuts.parquet`` (answers that were not learned from).
+Reads ``1-raw``, ``2-ferment`` and, where the recipe has cuts, ``3-cuts``, whose heart it learns but for masked tokens;
+writes ``student/`` (a stock transformers folder), ``start.json`` (how the student was made), ``training.jsonl`` and
+``cuts.parquet`` (answers that were not learned from).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from stillhouse.distill.language import (
     Gold,
     LanguageSettings,
     LanguageTrained,
+    Lesson,
     Live,
     OnPolicy,
     OnPolicyPlan,
@@ -60,8 +62,10 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     summary = {
         **asdict(balance),
         "cuts": counts(made.cuts),
+        "left_in_cuts": made.left,
         "trained_on": len(made.train.lessons),
         "tokens_learned": sum(lesson.learned for lesson in made.train.lessons),
+        "tokens_masked": made.masked,
         "gold_labels_used": 0,
         "start": made.start,
         "vocabulary": made.vocabularies.words if made.vocabularies else "each model reads its own ids",
@@ -161,7 +165,7 @@ def _on_policy(recipe: Generation, places: Places, made: Beginning) -> OnPolicy 
         temperature=section.temperature,
         seed=recipe.distill.train.seed,
     )
-    prompts = {lesson.ids[: lesson.spans[-1][0]]: lesson.key for lesson in made.train.lessons}
+    prompts = {lesson.ids[: _asked(made, lesson)]: lesson.key for lesson in made.train.lessons}
     ends = stop_ids(made.model, made.tokenizer)
     return OnPolicy(
         [(key, ids) for ids, key in prompts.items()],
@@ -173,6 +177,11 @@ def _on_policy(recipe: Generation, places: Places, made: Beginning) -> OnPolicy 
         stop_ids=ends | set(made.train.ends),
         positions=section.loss.positions,
     )
+
+
+def _asked(made: Beginning, lesson: Lesson) -> int:
+    """Tokens before the last answer of a lesson begins, whatever of it is masked."""
+    return max(start for start, _ in made.train.whole[lesson.key].spans if start <= lesson.spans[-1][0])
 
 
 def loss_of(section: LossSection) -> TokenLoss:

@@ -34,6 +34,8 @@ def own_fields(recipe: Generation, samples: Sequence[Mapping[str, Any]], stages:
         "on_policy": recipe.distill.on_policy is not None,
         "controls": list(recipe.controls),
         "parameters": stages["distill"].get("parameters"),
+        "gold_labels_used_for_cuts": stages["cuts"]["calibration_labels_used"] if "cuts" in stages else 0,
+        "masked": stages["cuts"]["masked"] if "cuts" in stages else None,
         "samples": [dict(sample) for sample in samples],
     }
 

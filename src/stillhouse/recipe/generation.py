@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from stillhouse.recipe.cuts_generation import OF_TEACHER, WritingCuts
 from stillhouse.recipe.fields import Section, execution, result
 from stillhouse.recipe.licensed import Seed, Share
 from stillhouse.recipe.model import Distilling, Fermenting, Finishing, Recipe, Student
@@ -253,6 +254,14 @@ class Distill(Distilling):
         Field(discriminator="kind", description="The student"),
     ]
     choose: Annotated[Choose, Field(default_factory=Choose, description="Which answers are learned from")]
+    cuts: Annotated[
+        WritingCuts | None,
+        Field(
+            default_factory=WritingCuts,
+            description="Which of the chosen answers are not taught; null: all are",
+            json_schema_extra={"enters": "cuts"},
+        ),
+    ]
     loss: Annotated[LossSection, Field(default_factory=LossSection, description="The loss")]
     train: Annotated[Train, Field(default_factory=Train, description="Training")]
     on_policy: Annotated[OnPolicy | None, Field(description="A last stretch on the student's own answers")] = None
@@ -389,6 +398,31 @@ class Generation(Recipe):
     def compares(self) -> bool:
         """Unless the list of controls is empty."""
         return bool(self.controls)
+
+    @property
+    def scores(self) -> bool:
+        """Where it has cuts."""
+        return self.distill.cuts is not None
+
+    @model_validator(mode="after")
+    def _scores_have_their_signals(self) -> Self:
+        wanted = self.distill.cuts.names if self.distill.cuts else ()
+        dark = [name for name in wanted if name in OF_TEACHER]
+        if self.ferment.distributions.form == "none" and dark:
+            raise ValueError(
+                f"distill.cuts: {dark[0]} is read from the teacher's distributions, which"
+                " `ferment.distributions.form: none` does not store"
+            )
+        answers = self.ferment.answers
+        if "disagreement" in wanted and (not isinstance(answers, Ask) or answers.samples == 1):
+            raise ValueError(
+                "distill.cuts: disagreement compares samples, so `ferment.answers.samples` has to be 2 or more"
+            )
+        if "wrong" in wanted and (not isinstance(answers, Ask) or answers.verify is None):
+            raise ValueError(
+                "distill.cuts: wrong is what a verifier found, so `ferment.answers.verify` has to name one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_loss_has_its_signal(self) -> Self:

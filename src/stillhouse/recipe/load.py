@@ -172,7 +172,7 @@ def _problem(error: dict[str, Any], file: str, lines: Mapping[Path_, int], kind:
 def _without_union_tags(location: Path_) -> Path_:
     """Pydantic puts the chosen kind of a union into the path; the user's file has no such key."""
     tags = {"keep-layers", "from-config", "given", "ask", "local", "api", "here", "ray", "int", "constrained-int"}
-    tags |= {"none", "hard", "given", "quantile", "risk", "mixture", "pilot"}
+    tags |= {"none", "hard", "given", "quantile", "risk", "mixture", "pilot", "mask"}
     return tuple(part for part in location if not (isinstance(part, str) and (part in tags or "[" in part)))
 
 

@@ -61,13 +61,13 @@ class Source(Licensed):
     @model_validator(mode="before")
     @classmethod
     def _of_feints(cls, given: Any) -> Any:
-        """Feints are documents already: their columns are known."""
+        """Feints are documents already: their columns are known, and their text or turns found as in any file."""
         if not isinstance(given, dict) or given.get("kind", "files") == "files":
             return {key: value for key, value in given.items() if key != "kind"} if isinstance(given, dict) else given
         if given["kind"] != "feints" or not isinstance(given.get("run"), str):
             raise ValueError("`kind` is files or feints; feints take `run`, the folder of the run that left them")
         rest = {key: value for key, value in given.items() if key not in ("kind", "run")}
-        columns = {"text": "text", "label": "label", "license": "license"} | dict(rest.pop("columns", {}))
+        columns = {"label": "label", "license": "license"} | dict(rest.pop("columns", {}))
         return {"data": f"{given['run']}/3-cuts/feints.parquet", "columns": columns, **rest}
 
     generated_by: Annotated[

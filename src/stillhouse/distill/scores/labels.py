@@ -45,6 +45,19 @@ def ease(taught: Floats, predicted: Floats) -> Floats:
     return found
 
 
+def stable_ease(taught: Floats, epochs: npt.NDArray[Any]) -> Floats:
+    """Easy from the first epochs on: the mean of :func:`ease` over training, less how much it varies.
+
+    epochs: (E, N, K), what a student that does not learn the row says of it after each of E epochs. mean − standard
+    deviation, at least 0: the "easy-to-learn" corner of dataset cartography, high confidence and low variability
+    (Swayamdipta et al. 2020, arXiv 2009.10795, whose confidence is that of the model that trains on the row). Cost: a
+    probe trained by epochs, :func:`stillhouse.distill.probe.by_epochs`.
+    """
+    each = np.stack([ease(taught, said) for said in epochs])
+    found: Floats = np.maximum(each.mean(0) - each.std(0), 0.0)
+    return found
+
+
 def teacher_noise(answers: npt.NDArray[Any]) -> Floats:
     """How unsure several teachers, or several samples of one, are about each row and how little they agree.
 

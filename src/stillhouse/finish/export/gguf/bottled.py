@@ -1,4 +1,4 @@
-"""The GGUF files that go into a bottle: written, reloaded in llama.cpp, compared, and left out where they do not agree.
+"""The GGUF files that go into a bottle: written, reloaded in llama.cpp, compared, and left out if they do not agree.
 
     made = bottle_gguf(Path("4-judge/artifacts"), ("f16", "q8_0"), prompts=chats, texts=texts, answers=16, positions=100)
     made.files, made.rows, made.gate
