@@ -8,11 +8,11 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-from bench import cuts, distill
+from bench import cuts, distill, finish
 from bench.docs import write_all
 from bench.report import conclude
 
-NAMES = ("quickstart", "controls", "rights", "raw", "ferment", "distill", "cuts")
+NAMES = ("quickstart", "controls", "rights", "raw", "ferment", "distill", "cuts", "finish")
 
 
 def main() -> int:
@@ -21,9 +21,9 @@ def main() -> int:
     parser.add_argument("name", choices=[*NAMES, "docs"])
     parser.add_argument("--quick", action="store_true", help="a smaller run, in under a minute where the cache is warm")
     parser.add_argument("--work", type=Path, help="keep the runs in this folder, and go on with those in it")
-    parser.add_argument("--part", help="of distill and cuts: measure this part alone")
+    parser.add_argument("--part", help="of distill, cuts and finish: measure this part alone")
     arguments = parser.parse_args()
-    parts = {"distill": distill.PARTS, "cuts": cuts.PARTS}.get(arguments.name, {})
+    parts = {"distill": distill.PARTS, "cuts": cuts.PARTS, "finish": finish.PARTS}.get(arguments.name, {})
     if arguments.part and arguments.part not in parts:
         parser.error(f"{arguments.name} has no part {arguments.part!r}, but: {', '.join(parts) or 'none'}")
     if arguments.name == "docs":

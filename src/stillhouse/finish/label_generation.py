@@ -61,6 +61,7 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             *(f"- {line}." for line in _gap_lines(strength["contrasts"])),
             f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
             f"- Size: {size_words(strength['size'])}.",
+            *_gguf_lines(strength["gguf"]),
         ],
         use={
             "`transformers`": [
@@ -69,9 +70,40 @@ def card_parts(label: dict[str, Any]) -> CardParts:
                 'messages = [{"role": "user", "content": "your question"}]',
                 'print(chat(messages, max_new_tokens=128, do_sample=False)[0]["generated_text"][-1]["content"])',
             ],
+            **_llama_cpp(strength["gguf"]),
         },
         more=_sample_lines(label["samples"]),
     )
+
+
+def _llama_cpp(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """How the first of the bottled GGUF files is asked, by llama.cpp's own server inside `xllamacpp`."""
+    passed = [one for one in files if one["passed"]]
+    if not passed:
+        return {}
+    return {
+        "`xllamacpp`, or any llama.cpp": [
+            "import json, xllamacpp",
+            "parameters = xllamacpp.CommonParams()",
+            f'parameters.model.path = "bottle/{passed[0]["file"]}"',
+            "parameters.n_ctx, parameters.warmup = 512, False",
+            "server = xllamacpp.Server(parameters)",
+            'asked = {"messages": [{"role": "user", "content": "your question"}], "max_tokens": 64, "temperature": 0}',
+            "answer = server.handle_chat_completions(asked)",
+            'print(answer["choices"][0]["message"]["content"])',
+        ]
+    }
+
+
+def _gguf_lines(files: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each file beside the student that it was made of."""
+    return [
+        f"- `{one['file']}`: {one['bytes'] / 1e6:.0f} MB, {one['kl']:.2g} nats from the student, the same answer for "
+        f"{100 * one['agreeing']:.0f} % of its length, {one['tokens_per_s'] or 0:.0f} tokens/s."
+        if one["passed"]
+        else f"- {one['kind']} was left out: {'; '.join(one['reasons'])}."
+        for one in files
+    ]
 
 
 def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
