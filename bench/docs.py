@@ -22,7 +22,7 @@ _OTHERS = {
     "pyproject.toml": "package, extras by activity, lint, types and import contracts",
     "recipes/": "examples that run as they are",
     "src/stillhouse/finish/audit/swaps/*.toml": "sentences, terms and words of the identity swaps, in four languages",
-    "src/stillhouse/finish/audit/writing/*.toml": "questions about identity, and requests to refuse beside harmless ones",
+    "src/stillhouse/finish/audit/writing/*.toml": "questions about identity, and requests to refuse",
     "src/stillhouse/rights/terms.toml": "what licenses say about training on data and making students of models",
     "tests/": "laws, on real parts: a tiny language model, a tiny encoder, real files and processes",
 }

@@ -1,6 +1,6 @@
-"""The GGUF files that go into a bottle: written, reloaded in llama.cpp, compared; what does not agree is left out.
+"""The GGUF files of a bottle: written, reloaded in llama.cpp, compared; what does not agree is left out.
 
-    made = bottle_gguf(Path("4-judge/artifacts"), ("f16", "q8_0"), prompts=chats, texts=texts, answers=16, positions=100)
+    made = bottle_gguf(Path("artifacts"), ("f16", "q8_0"), prompts=chats, texts=texts, answers=16, positions=100)
     made.told, made.rows, made.gate
 
 A file that does not pass is deleted: who asked for it is told by the gate `parity`, with the reason.
