@@ -221,7 +221,7 @@ def test_long_answers_are_folded_and_none_of_them_is_lost(tmp_path: Path) -> Non
 
 
 @given(st.text(st.characters(exclude_categories=())))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_escaping_and_reading_again_is_the_same_text(text: str) -> None:
     page = Page(element("p", text, title=text))
     expected = re.sub(
@@ -349,7 +349,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
 
 
 @given(st.lists(st.floats(-1e6, 1e6).map(lambda value: round(value, 6)), min_size=1, max_size=6), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_scale_holds_its_values_in_their_order(values: list[float], log: bool) -> None:
     values = [abs(value) + 1e-3 for value in values] if log else values
     scale = Scale.over(values, log=log)
