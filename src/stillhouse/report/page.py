@@ -19,7 +19,7 @@ from stillhouse.report.samples import samples
 from stillhouse.report.strength import groups, role_of, strength
 from stillhouse.report.tables import Column, table
 from stillhouse.report.trade import quality, sizes, speeds, trade
-from stillhouse.report.verdicts import audit, badge, gates
+from stillhouse.report.verdicts import advice, audit, badge, gates
 from stillhouse.report.words import STEPS, artifact_name, metric_of, of_bytes, of_speed
 
 # nothing but the page's own style may be used: no script, no address
@@ -84,7 +84,7 @@ def _sections(run: Run) -> list[tuple[str, str, Sequence[Html]]]:
 def _head(run: Run) -> list[Html | None]:
     task = {"text-classification": "a classifier", "text-generation": "a model that writes"}.get(run.task, run.task)
     last = list(run.steps.values())[-1]
-    sign = element("span", _SIGNS[run.outcome], aria_hidden="true", class_="sign")
+    sign = element("span", "!" if run.despite else _SIGNS[run.outcome], aria_hidden="true", class_="sign")
     return [
         element("p", f"Report of a distillation: {task}", class_="kicker"),
         element("h1", run.title),
@@ -153,7 +153,7 @@ def _first(run: Run) -> list[Html]:
     """Warnings in plain words, the worst first."""
     found: list[Html] = []
     for gate in run.stopping:
-        found.append(_warning("failed", f"Gate {gate.name}", gate.words, f"What to try: {gate.advice}."))
+        found.append(_warning("failed", f"Gate {gate.name}", gate.words, advice(gate)))
     found += [
         _warning("failed", f"Bottled despite {one.gate}", one.words, f"Because: {one.because}") for one in run.despite
     ]
@@ -163,7 +163,7 @@ def _first(run: Run) -> list[Html]:
         told = {gate.name for gate in run.stopping} | {one.gate for one in run.despite}
         for gate in run.judgement.gates:
             if gate.status in ("failed", "not certified") and gate.name not in told:
-                found.append(_warning(gate.status, f"Gate {gate.name}", gate.words, f"What to try: {gate.advice}."))
+                found.append(_warning(gate.status, f"Gate {gate.name}", gate.words, advice(gate)))
         found += _several("Warnings", run.judgement.warnings)
     found += _several("Alarms of cleaning and cuts", run.alarms)
     if not found:

@@ -183,7 +183,7 @@ class Point:
     upper: float | None = None
 
 
-def scatter(points: Sequence[Point], *, name: str, x: tuple[str, ...], metric: Metric, height: int = 220) -> Html:
+def scatter(points: Sequence[Point], *, name: str, x: tuple[str, str], height: int = 220) -> Html:
     """Points with the intervals of y. name: the sentence for whoever cannot see it. x: the words below the axis, and
     the form of its ticks. Of two points that would cover each other the labels step apart."""
     across = Scale.over([point.x for point in points], log=True)

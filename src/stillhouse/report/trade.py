@@ -139,7 +139,7 @@ def _panel(
     return element(
         "figure",
         element("figcaption", element("b", title), f" {words}."),
-        scatter(points, name=name, x=(f"{title.lower()}, logarithmic", unit), metric=known),
+        scatter(points, name=name, x=(f"{title.lower()}, logarithmic", unit)),
     )
 
 

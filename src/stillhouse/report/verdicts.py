@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from stillhouse.finish.audit.findings import Finding, Status
+from stillhouse.finish.gates import Gate
 from stillhouse.report.data import Run
 from stillhouse.report.markup import Html, details, element, joined, prose
 from stillhouse.report.pictures import Mark, Scale, axis, whisker
@@ -30,6 +31,11 @@ def badge(status: Status) -> Html:
     )  # fmt: skip
 
 
+def advice(gate: Gate) -> str:
+    """What to try next, where somebody knows."""
+    return f"What to try: {gate.advice}." if gate.advice else ""
+
+
 def gates(run: Run) -> list[Html]:
     """A row for each gate."""
     assert run.judgement is not None  # noqa: S101 - the section is left out without
@@ -41,7 +47,9 @@ def gates(run: Run) -> list[Html]:
             [element("p", prose(f"Stops the bottling. What to try: {gate.advice}."))] if gate.name in stopping else []
         )
         if gate.status in ("failed", "not certified") and not more and gate.advice:
-            more = [element("p", prose(f"What to try: {gate.advice}."))]
+            more = [element("p", "Stops the bottling.")] if gate.name in stopping else []
+        if gate.status in ("failed", "not certified") and gate.advice:
+            more.append(element("p", prose(advice(gate))))
         more += [element("p", f"Bottled despite it, because: {lifted[gate.name]}")] if gate.name in lifted else []
         rows.append(
             [
