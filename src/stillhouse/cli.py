@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 something the user can mend, 2 a bug of ours.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +35,21 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
     from stillhouse.recipe import load_recipe
 
     return load_recipe(path, overrides or [])
+
+
+@contextmanager
+def _reporting(run_folder: Path) -> Iterator[None]:
+    """Leave the run's page when what is done here ends, well or refused."""
+    from stillhouse import console
+    from stillhouse.report import write_report
+
+    try:
+        yield
+    except StillhouseError:
+        with suppress(Exception):  # the refusal is what has to be told
+            console.say(f"Report: {write_report(run_folder)}")
+        raise
+    console.say(f"Report: {write_report(run_folder)}")
 
 
 @app.command()
@@ -186,11 +203,12 @@ def run(
     from stillhouse.progress import progress_on
     from stillhouse.recipe import despite_override
 
-    asked = [*(overrides or []), *despite_override(despite or [], because or [])]
-    with progress_on(console.err) as progress:
-        finished = execute(_load(recipe, asked), base=recipe.parent, progress=progress, on_step=console.announce)
-    console.show_label(finished.label)
-    console.say(f"Bottle: {finished.bottle}")
+    loaded = _load(recipe, [*(overrides or []), *despite_override(despite or [], because or [])])
+    with _reporting(Path(loaded.paths.runs) / loaded.name):
+        with progress_on(console.err) as progress:
+            finished = execute(loaded, base=recipe.parent, progress=progress, on_step=console.announce)
+        console.show_label(finished.label)
+        console.say(f"Bottle: {finished.bottle}")
 
 
 @app.command()
@@ -228,6 +246,18 @@ def diff(
 
 
 @app.command()
+def report(
+    run_folder: RunArgument,
+    output: Annotated[Path | None, typer.Option(help="Where to write it; default: report.html in the run.")] = None,
+) -> None:
+    """Write a run as one page to read: what was kept, cut, found and refused. It needs no network and no script."""
+    from stillhouse import console
+    from stillhouse.report import write_report
+
+    console.say(f"Report: {write_report(run_folder, output)}")
+
+
+@app.command()
 def cuts(
     run_folder: RunArgument,
     moves: Annotated[
@@ -246,7 +276,7 @@ def cuts(
         from stillhouse.progress import progress_on
         from stillhouse.recut import move
 
-        with progress_on(console.err) as progress:
+        with _reporting(run_folder), progress_on(console.err) as progress:
             moved = move(run_folder, moves, progress=progress)
             if go_on:
                 execute(moved.recipe, base=moved.base, progress=progress, on_step=console.announce)

@@ -33,7 +33,7 @@ from stillhouse.finish.export.onnx import OnnxClassifier
 from stillhouse.finish.gates import of_findings, retention_gate
 from stillhouse.finish.held_out import HeldOut
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
-from stillhouse.finish.predictions import write_predictions
+from stillhouse.finish.predictions import side_by_side, write_predictions
 from stillhouse.finish.rivals import baselines, controls
 from stillhouse.finish.speed import Speed, measure
 from stillhouse.finish.summary import speed_and_size_rows, summarize, warnings
@@ -129,6 +129,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         warnings=warnings(summary, unanswered=test.unanswered),
         findings=findings,
         gates=[gate for gate in gates if gate is not None],
+        samples=side_by_side(test, artifacts[TEACHER], artifacts[shipped], labels=recipe.labels),
     ).write(places.draft)
     total = len(test.gold) + test.unanswered
     counts = {"rows_in": total, "kept": len(test.gold), "cut": 0, "failed": test.unanswered}

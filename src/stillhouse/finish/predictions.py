@@ -1,6 +1,7 @@
 """What every artifact said about every test document: two runs can then be compared document by document.
 
 write_predictions(folder, test, artifacts, labels=("bad", "good"))
+samples = side_by_side(test, teacher, student, labels=("bad", "good"))
 """
 
 from __future__ import annotations
@@ -16,6 +17,31 @@ from stillhouse.finish.evaluate import Answers
 from stillhouse.finish.held_out import HeldOut
 
 PREDICTIONS = "predictions.parquet"
+SAMPLES = 12
+
+
+def side_by_side(
+    test: HeldOut, teacher: Answers, student: Answers, *, labels: Sequence[str], most: int = SAMPLES
+) -> list[dict[str, Any]]:
+    """Some test documents with both answers, for the report; the first by id, which is a hash, and never by quality."""
+
+    def said(answers: Answers, place: int) -> dict[str, Any]:
+        return {
+            "text": labels[answers.labels[place]],
+            "probability": None if answers.probs is None else float(answers.probs[place].max()),
+            "right": bool(answers.labels[place] == test.gold[place]),
+        }
+
+    chosen = sorted(range(len(test.ids)), key=lambda place: test.ids[place])[:most]
+    return [
+        {
+            "id": test.ids[place],
+            "asked": test.texts[place],
+            "gold": labels[test.gold[place]],
+            "answers": {"teacher": said(teacher, place), "student": said(student, place)},
+        }
+        for place in chosen
+    ]
 
 
 def write_predictions(folder: Path, test: HeldOut, artifacts: Mapping[str, Answers], *, labels: Sequence[str]) -> None:

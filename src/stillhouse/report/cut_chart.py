@@ -1,0 +1,190 @@
+"""The distiller's chart on the page: each score with its point, the price list, the pilot, and who lost rows.
+
+cuts(Chart.read(Path("runs/quickstart")))
+
+:mod:`stillhouse.chart_image` draws the same for a file of its own; here it has to be readable on a phone, in the dark
+and without matplotlib, so bars are boxes of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stillhouse.chart import BINS, LETTERS, Chart, Cut
+from stillhouse.report.markup import Html, details, element
+from stillhouse.report.pictures import Mark, Role, Scale, axis, stacked, whisker
+from stillhouse.report.tables import Column, table
+from stillhouse.report.words import METRICS, count, signed
+
+_HIGH = 96  # pixels of the largest bar
+_ACCURACY = METRICS["accuracy"]
+_THREE = "Head: what would harm. Heart: what is taught. Tail: what teaches little."
+_VERDICTS = {"alarm": "more than its share"}
+
+
+def cuts(chart: Chart) -> list[Html]:
+    """Everything that `cuts.json` tells, with the rows' scores as pictures."""
+    fates: list[str] = chart.rows["cut"]
+    numbers = {kind: fates.count(kind) for kind in LETTERS}
+    strip = [
+        stacked([(kind, numbers[kind]) for kind in ("head", "heart", "tail")], max(1, len(fates))),
+        element(
+            "ul",
+            *(
+                element("li", element("span", class_=f"swatch {kind}", aria_hidden="true"), f"{kind} {count(number)}")
+                for kind, number in numbers.items()
+            ),
+            class_="legend",
+        ),
+    ]
+    return [
+        element("p", f"{count(len(fates))} training documents, each in one of three cuts. {_THREE}"),
+        *strip,
+        *(_cut(one, np.array(fates)) for one in chart.cuts),
+        *_prices(chart.told["prices"]),
+        *_pilot(chart.told["tail"]["rungs"]),
+        *_strata(chart.told["strata"]),
+        *(element("p", note, class_="note") for note in chart.told["notes"]),
+    ]
+
+
+def _cut(cut: Cut, fates: Any) -> Html:
+    """One score: how many rows have which, and where they are cut."""
+    said = element("p", f"{count(cut.removed)} leave. {_sentence(cut.why)}")
+    return element("div", element("h3", cut.name), said, _histogram(cut, fates), class_="cut")
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
+
+
+def _histogram(cut: Cut, fates: Any) -> Html:
+    if not len(cut.scores) or np.ptp(cut.scores) == 0:
+        return element("p", "Every row has the same score.", class_="quiet")
+    low, high = float(cut.scores.min()), float(cut.scores.max())
+    edges = np.linspace(low, high, BINS + 1)
+    kinds = ("heart", "tail", "head")
+    counted = np.cumsum([np.histogram(cut.scores[fates == kind], bins=edges)[0] for kind in kinds], axis=0)
+    # by the logarithm, so that a few rows can be seen beside thousands
+    heights = np.round(np.log1p(counted) / np.log1p(counted.max()) * _HIGH, 1)
+    width, parts = 100 / BINS, []
+    for level, kind in enumerate(kinds):
+        below = heights[level - 1] if level else np.zeros(BINS)
+        parts += [
+            element(
+                "rect",
+                x=f"{place * width:.3f}%",
+                width=f"{width * 0.86:.3f}%",
+                y=round(_HIGH + 14 - float(top), 1),
+                height=round(float(top - bottom), 1),
+                class_=kind,
+            )
+            for place, (bottom, top) in enumerate(zip(below, heights[level], strict=True))
+            if top > bottom
+        ]
+    inside = cut.threshold is not None and low <= cut.threshold < high
+    if inside and cut.threshold is not None:
+        share = 100 * (cut.threshold - low) / (high - low)
+        x, anchor = f"{share:.2f}%", "end" if share > 60 else "start"
+        parts.append(element("line", x1=x, x2=x, y1=2, y2=_HIGH + 14, class_="limit"))
+        words = f"{cut.threshold:.4g}, above it: {cut.of}"
+        parts.append(element("text", words, x=x, y=11, dx=-5 if share > 60 else 5, text_anchor=anchor, class_="name"))
+    for x, words, anchor in (("0%", f"{low:.3g}", "start"), ("100%", f"{high:.3g}", "end")):
+        parts.append(element("text", words, x=x, y=_HIGH + 30, text_anchor=anchor, class_="tick"))
+    point = f"rows above {cut.threshold:.4g} go to the {cut.of}" if inside else "no row is cut by it"
+    name = f"Histogram of {cut.name}: scores of {len(cut.scores):,} rows from {low:.3g} to {high:.3g}; {point}."
+    return element("svg", *parts, class_="histogram", height=_HIGH + 36, role="img", aria_label=signed(name))
+
+
+def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Html]:
+    """The proxy's accuracy with each choice of cuts, over all rows and in the worst group."""
+    values = [one[key] for one in prices for key in ("accuracy", "worst") if one[key] is not None]
+    scale = Scale.over([value[edge] for value in values for edge in ("value", "lower", "upper")])
+    rows = [
+        [
+            str(one["cuts"]),
+            whisker(scale, *_marks(one)),
+            count(one["rows"]),
+            _figure(one["accuracy"]),
+            "" if one["worst"] is None else f"{_figure(one['worst'])}, {one['group']}",
+            _against(one["against_none"]),
+        ]
+        for one in prices
+    ]
+    columns = [
+        Column("cuts"),
+        Column("on the scale", "picture", axis(scale, _ACCURACY)),
+        Column("rows taught", "number"),
+        Column("accuracy, all rows", "number"),
+        Column("accuracy, worst group", "number"),
+        Column("against no cuts"),
+    ]
+    intro = (
+        "By a small proxy on rows that it did not see, not by the student itself. Diamond: all rows; triangle: the "
+        "worst-served group."
+    )
+    return [
+        element("h3", "What the cuts cost and buy"),
+        element("p", intro),
+        table("Accuracy of the proxy with each choice of cuts", columns, rows, class_="prices", heard=True),
+    ]
+
+
+def _marks(price: Mapping[str, Any]) -> list[Mark]:
+    roles: tuple[tuple[str, Role], ...] = (("accuracy", "shipped"), ("worst", "baseline"))
+    found = [(role, price[key]) for key, role in roles if price[key]]
+    return [Mark(role, value["value"], value["lower"], value["upper"]) for role, value in found]
+
+
+def _figure(value: Mapping[str, Any]) -> str:
+    return f"{_ACCURACY.written(value['value'])} ({_ACCURACY.span(value['lower'], value['upper'])})"
+
+
+def _against(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return ""
+    words = f"{100 * one['difference']['value']:+.2f} points, lower bound {100 * one['lower']:+.2f}"
+    if one["group_difference"] is not None:
+        words += f"; {100 * one['group_difference']:+.2f} in {one['group']}"
+    return signed(words)
+
+
+def _pilot(rungs: Sequence[Mapping[str, Any]]) -> list[Html]:
+    if not rungs:
+        return []
+    rows = [
+        [f"keep {one['share']:.0%}", count(one["rows"]), _ACCURACY.written(one["accuracy"]), str(one["why"])]
+        for one in rungs
+    ]
+    columns = [Column("share"), Column("rows", "number"), Column("proxy's accuracy", "number"), Column("found")]
+    return [element("h3", "The pilot: how small a share would do"), table("The pilot", columns, rows, heard=True)]
+
+
+def _strata(strata: Sequence[Mapping[str, Any]]) -> list[Html]:
+    """From whom the cuts took, and whether it is more than from all others."""
+    if not strata:
+        return []
+    rows = [
+        [
+            f"{one['kind']} {one['value']}",
+            count(one["rows"]),
+            count(one["removed"]),
+            f"{one['rate']:.1%}",
+            "" if one["others"] is None else f"{one['others']:.1%}",
+            _VERDICTS.get(one["verdict"], one["verdict"]),
+        ]
+        for one in strata
+    ]
+    columns = [
+        Column("of"),
+        *(Column(name, "number") for name in ("rows", "left", "share", "share elsewhere")),
+        Column("found"),
+    ]
+    return [
+        details(
+            "From whom the cuts took", table("Rows that left, by label, source and group", columns, rows, heard=True)
+        )
+    ]
