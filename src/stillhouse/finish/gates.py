@@ -24,7 +24,8 @@ PROBES: dict[GateName, tuple[str, ...]] = {
     "worst-group": ("worst group",),
     "amplification": ("group gap", "BBQ", "WinoBias"),
     "flips": ("swap",),
-    "behavior": ("identity", "refusal twins", "memorized", "canaries", "contamination"),
+    "identity": ("identity",),
+    "behavior": ("refusal twins", "memorized", "canaries", "contamination"),
 }
 ADVICE: dict[GateName, str] = {
     "retention": "train longer (`distill.train.epochs`), keep more layers (`distill.student.keep`), add documents, or "
@@ -35,6 +36,7 @@ ADVICE: dict[GateName, str] = {
     "flips": "add documents in which only the identity word differs, or raise `distill.loss.temperature`",
     "parity": "ship float32 (`finish.int8.enabled: false`), or allow more (`finish.int8.max_disagreement`)",
     "distillation": "train longer, use distributions of the teacher (`ferment.distributions`), or ship the control",
+    "identity": "cut the answers that taught it (`distill.choose.spoken_as_machine: cut`), and train again",
     "behavior": "cut the answers that taught it (`stillhouse cuts RUN`, `stillhouse explain RUN ROW`), and train again",
 }
 

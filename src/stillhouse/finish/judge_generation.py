@@ -122,6 +122,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
                 distillation_gate(heard.contrasts),
                 _retention(heard, recipe),
                 of_findings("amplification", findings),
+                of_findings("identity", findings),
                 of_findings("behavior", findings),
                 bottled.gate if bottled else None,
             )

@@ -93,7 +93,9 @@ class Distilling(Section):
     student: Annotated[Student, Field(description="The student")]
 
 
-GateName = Literal["retention", "worst-group", "amplification", "flips", "parity", "distillation", "behavior"]
+GateName = Literal[
+    "retention", "worst-group", "amplification", "flips", "parity", "distillation", "identity", "behavior"
+]
 
 
 class Gates(Section):
