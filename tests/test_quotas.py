@@ -30,7 +30,8 @@ def test_so_many_rows_leave_as_were_asked_for_whatever_their_order(
     plan = quotas(strata, right, share=share)
     no = np.zeros(len(rows), dtype=bool)
     leaving = select(scores, strata, plan, ids=ids, at_random=no)
-    assert leaving.sum() == round(sum(plan[one] for one in strata))
+    wanted = sum(plan[one] for one in strata)  # a half may be a hair below one, and rounds either way
+    assert abs(leaving.sum() - wanted) <= 0.5 + 1e-9
     order = random.permutation(len(rows))
     again = select(scores[order], [strata[row] for row in order], plan, ids=[ids[row] for row in order], at_random=no)
     assert (leaving[order] == again).all()
