@@ -185,7 +185,8 @@ class Int8(Section):
     max_disagreement: Annotated[
         Share,
         result(
-            "int8 is refused, and fp32 shipped, if its label differs from fp32's more often than this", enters="judge"
+            "8 bits are refused if their label differs from fp32's more often than this: then some layers stay in float, or all",
+            enters="judge",
         ),
     ] = 0.02
 
