@@ -185,7 +185,7 @@ class Int8(Section):
     max_disagreement: Annotated[
         Share,
         result(
-            "8 bits are refused if their label differs from fp32's more often than this: then some layers stay in float, or all",
+            "8 bits are refused where labels differ from fp32's more often: then some layers stay in float, or all",
             enters="judge",
         ),
     ] = 0.02
