@@ -158,6 +158,9 @@ def test_a_failed_gate_stops_the_bottling_and_despite_it_the_label_says_why(
     assert isinstance(refused.exception, StillhouseError) and "`retention` failed" in str(refused.exception)
     left = workdir / "runs" / "tiny"
     assert json.loads((left / "4-judge" / "gates.json").read_text("utf-8"))["gates"][0]["status"] == "failed"
+    assert not (left / "4-finish").exists() and (left / "4-finish-superseded" / "bottle").exists()
+    shown = CliRunner().invoke(app, ["show", str(left)])
+    assert shown.exit_code == 0 and "nothing is bottled" in shown.output
     half = CliRunner().invoke(app, ["run", str(recipe), "--despite", "retention"])
     assert isinstance(half.exception, StillhouseError) and "--because" in str(half.exception)
     before = stage_summaries(left)["4-judge"]

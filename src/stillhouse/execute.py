@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import shutil
 import sqlite3
 import time
 import uuid
@@ -137,6 +138,8 @@ def _run_step(plan: Plan, step: PlannedStep, ledger: Ledger, progress: Progress)
         result = stage_module(recipe.task, step.name).run(recipe, places, progress)
     except StillhouseError as error:
         ledger.append("step-refused", step=step.name, problems=[str(problem) for problem in error.problems])
+        if step.name == "finish":
+            _set_aside(plan.run_folder / folder)
         raise
     seal(plan.run_folder, folder, step.fingerprint, step.ingredients, result.summary, ledger.run_id)
     ledger.append(
@@ -147,6 +150,14 @@ def _run_step(plan: Plan, step: PlannedStep, ledger: Ledger, progress: Progress)
         rows={key: result.summary[key] for key in ("rows_in", "kept", "cut", "failed")},
         **result.facts,
     )
+
+
+def _set_aside(bottled: Path) -> None:
+    """A bottle of an earlier state must not lie where that of the refused one is looked for; it is kept beside it."""
+    if bottled.exists():
+        kept = bottled.with_name(f"{bottled.name}-superseded")
+        shutil.rmtree(kept, ignore_errors=True)
+        bottled.rename(kept)
 
 
 def _begin(plan: Plan, ledger: Ledger) -> None:
