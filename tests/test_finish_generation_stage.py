@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -394,3 +395,15 @@ def test_what_is_needed_at_the_end_is_checked_at_the_start(house: House, tmp_pat
     assert "no column 'words'" in problems(**{"finish.evaluate.other_text.text": "words"})
     assert "unexpected keyword" in problems(**{"ferment.answers.verify_with": {"size": 3}})
     assert "pattern" in problems(**{"ferment.answers.verify": "regex", "ferment.answers.verify_with": {"pattern": "("}})
+
+
+def test_a_student_that_llama_cpp_does_not_know_is_refused_before_the_training(house: House, tmp_path: Path) -> None:
+    base = shutil.copytree(house.models["student"], tmp_path / "base")
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    (base / "config.json").write_text(json.dumps({**config, "model_type": "gpt_neox", "architectures": None}), "utf-8")
+    for kinds, refused in (([], False), (["f16"], True)):
+        recipe = house.recipe(**{"finish.gguf.kinds": kinds, "distill.student.base": str(base)})
+        found = [one.what for one in judge_generation.check(recipe, tmp_path, house.folder)]
+        assert any("gpt_neox" in one for one in found) is refused
+    known = house.recipe(**{"finish.gguf.kinds": ["f16"]})
+    assert judge_generation.check(known, tmp_path, house.folder) == []

@@ -62,9 +62,9 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
             )  # an option that there is not shows when it is asked
         if other is not None and (files := peek(other.data, cache=cache, base=base)) is not None:
             read_texts(files, column=other.text, most=other.most)
+        problems += _gguf_problems(recipe, cache, base)
     except StillhouseError as error:
         problems += error.problems
-        problems += _gguf_problems(recipe, cache, base)
     except TypeError as error:
         problems.append(Problem(str(error), "ferment.answers.verify_with", "see `docs/recipe.md` for its options"))
     return problems
