@@ -163,10 +163,11 @@ def slice_retention_rows(
     seed: int,
     clusters: Sequence[str] | None = None,
 ) -> list[Row]:
-    """The retention in each slice that is large enough for an interval."""
+    """The retention in each slice that is large enough for an interval; one that is all of one cluster has none."""
     rows = []
     for slice_name, mask in slices.items():
-        if mask.sum() < SMALLEST_SLICE:
+        together = [one for one, here in zip(clusters, mask, strict=True) if here] if clusters else None
+        if mask.sum() < SMALLEST_SLICE or (together and len(set(together)) == 1):
             continue
         kept = retain(
             gold[mask],
@@ -176,7 +177,7 @@ def slice_retention_rows(
             margin=margin,
             resamples=resamples,
             seed=seed,
-            clusters=[one for one, here in zip(clusters, mask, strict=True) if here] if clusters else None,
+            clusters=together,
         )
         rows += retention_rows(name, kept, slice_name=slice_name)
     return rows

@@ -69,12 +69,19 @@ class HeldOut:
     def clusters(self, name: str | None) -> list[str] | None:
         """Which documents are drawn together: those of equal value in the group column, or ``source``, of that name.
 
-        A document without a value stands for itself.
+        A document without a value stands for itself. Raises :class:`StillhouseError` where all have the same.
         """
         if name is None:
             return None
         found = zip(self.columns[name], self.ids, strict=True)
-        return [f"={value}" if value is not None else identifier for value, identifier in found]
+        members = [f"={value}" if value is not None else identifier for value, identifier in found]
+        if len(set(members)) == 1:
+            raise StillhouseError(
+                f"every test document has the same {name}, so nothing says how one {name} differs from another",
+                where="finish.evaluate.clusters",
+                fix="name another column, or none",
+            )
+        return members
 
     @property
     def groups(self) -> dict[str, Sequence[str | None]]:
