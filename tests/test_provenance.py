@@ -278,6 +278,8 @@ def test_no_place_secret_or_host_is_in_any_paper() -> None:
     [
         ("hf:org/name@rev", "hf:org/name@rev"),
         ("pypi:name==1.2#a/*.gguf", "pypi:name==1.2#a/*.gguf"),
+        ("hf:01-ai/Yi-6B@main", "hf:01-ai/Yi-6B@main"),
+        ("pypi:7zip==1.0#a", "pypi:7zip==1.0#a"),
         ("/home/me/rows.csv", "rows.csv"),
         ("../../me/models/llama/", "llama"),
         ("~/rows/*.csv", "*.csv"),

@@ -22,6 +22,8 @@ def public_address(address: str) -> str:
     """An address without what is no business of others: no folder, bucket, host or account of its maker's."""
     if address.startswith(_BEHIND):
         return address
+    if _of_registry(address):  # before anything else: `hf:01-ai/…` looks like a host and its port
+        return address
     endpoint = _ENDPOINT.fullmatch(address)
     if endpoint is not None:
         model = endpoint[1].strip()
@@ -29,7 +31,7 @@ def public_address(address: str) -> str:
     store = _STORE.match(address)
     if store is not None:
         return f"{store[1].lower()}://…/{_last_part(address.partition('?')[0])}"
-    return address if _of_registry(address) else _last_part(address)
+    return _last_part(address)
 
 
 def purl_of(address: str, version: str | None) -> str | None:
