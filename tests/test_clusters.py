@@ -1,4 +1,4 @@
-"""Documents that are drawn together: a slice that is one cluster has no interval, and one cluster for all is refused."""
+"""Documents drawn together: a slice that is one cluster has no interval, and one cluster for all is refused."""
 
 from __future__ import annotations
 
