@@ -108,6 +108,12 @@ def test_it_goes_through_json_unchanged() -> None:
             Abstaining.of_row(broken)
 
 
+def test_no_documents_promise_nothing_and_every_text_is_passed_on() -> None:
+    found = choose(np.empty((0, 2)), np.empty(0, dtype=np.int64), most=0.1, against="gold")
+    assert found.threshold == NEVER and found.bound is None
+    assert found.why.endswith("0 validation documents with a gold label")
+
+
 @pytest.mark.parametrize("most", [0.0, 1.0, -0.1])
 def test_what_makes_no_sense_is_refused(most: float) -> None:
     with pytest.raises(StillhouseError, match="no threshold can be chosen"):

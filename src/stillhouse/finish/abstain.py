@@ -93,10 +93,10 @@ def choose(
 ) -> Abstaining:
     """The lowest threshold at which at most ``most`` of the answered rows are not ``right``, as a promise.
 
-    Where none can be promised, all rows are passed on, and ``why`` says so. Raises :class:`StillhouseError` for a
-    share or a confidence that lies not between 0 and 1, and for rows that make no pairs.
+    Where none can be promised, as from no rows at all, every row is passed on, and ``why`` says so. Raises
+    :class:`StillhouseError` for a share or a confidence that lies not between 0 and 1, and for rows that make no pairs.
     """
-    if not (0 < most < 1 and 0 < confidence < 1) or probs.ndim != 2 or len(probs) != len(right) or not len(right):
+    if not (0 < most < 1 and 0 < confidence < 1) or probs.ndim != 2 or len(probs) != len(right):
         raise StillhouseError(
             f"no threshold can be chosen for a share of {most} at confidence {confidence} from {probs.shape} "
             f"probabilities and {len(right)} labels",
@@ -105,12 +105,13 @@ def choose(
         )
     sure = confidence_of(probs)
     wrong = probs.argmax(axis=1) != right
-    held = loosest_kept(-sure, wrong, epsilon=most, confidence=confidence)
+    held = loosest_kept(-sure, wrong, epsilon=most, confidence=confidence) if len(right) else None
     what = "differ from the teacher" if against == "teacher" else "are wrong"
     promise = f"at most {most:.1%} of the answered texts {what}"
     given = {"most": most, "confidence": confidence, "against": against, "rows": len(right)}
     if held is None:
-        why = f"no threshold can promise that {promise}: {len(right)} validation documents"
+        kind = "validation documents" if against == "teacher" else "validation documents with a gold label"
+        why = f"no threshold can promise that {promise}: {len(right)} {kind}"
         return Abstaining(NEVER, **given, answered=0, seen=0, bound=None, why=why)  # type: ignore[arg-type]
     # the rule that was tested answers from this probability on; what is stored is what it has to lie above
     threshold = 0.0 if held.threshold == np.inf else float(np.nextafter(-held.threshold, 0.0))
