@@ -196,6 +196,8 @@ def test_float32_ships_where_nothing_else_holds_or_is_wanted(
     assert strict.shipped == "onnx-fp32"
     assert strict.parity is not None
     assert strict.parity.status == "passed"
+    measured = strict.artifact(strict.shipped).parity
+    assert measured is not None and f"of {measured.n} texts" in strict.parity.words
 
 
 def test_texts_that_chose_the_layers_do_not_judge_them(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:

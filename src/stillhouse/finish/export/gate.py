@@ -172,8 +172,9 @@ def export_student(
     tried = artifacts[2:]
     shipped: Name = next((one.name for one in tried if one.passed), "onnx-fp32")
     reason = "; ".join(one.reason for one in tried)
-    agreement = next((one.parity.agreement for one in tried if one.name == shipped and one.parity), 1.0)
-    decided = parity_gate(agreement, len(judging), artifact=shipped, allowed=max_disagreement)
+    compared = next(one.parity for one in artifacts if one.name == shipped)
+    assert compared is not None  # noqa: S101 - of every file
+    decided = parity_gate(compared.agreement, compared.n, artifact=shipped, allowed=max_disagreement)
     return Exported(answers, tuple(artifacts), shipped, reason, decided)
 
 
