@@ -9,8 +9,10 @@ import pytest
 
 from stillhouse.finish.audit.findings import Finding, Status
 from stillhouse.finish.gates import ADVICE, PROBES, Gate, of_findings, parity_gate, refused, retention_gate
+from stillhouse.recipe import despite_override, parse_recipe
 from stillhouse.recipe.model import GateName
 from stillhouse.statistics import items_needed, retention
+from tiny_world import World
 
 
 def decided(n: int, *, lost: int, gained: int, margin: float = 0.05) -> Gate:
@@ -93,3 +95,16 @@ def test_only_required_gates_stop_and_strict_ones_stop_at_what_is_not_certified(
 def test_parity_is_about_what_ships() -> None:
     assert parity_gate(0.985, 2000, artifact="onnx-int8", allowed=0.02).status == "passed"
     assert parity_gate(0.97, 2000, artifact="onnx-int8", allowed=0.02).status == "failed"
+
+
+def test_what_the_command_line_answers_for_is_added_to_what_the_recipe_does(world: World) -> None:
+    recipe = world.recipe(**{"finish.despite": [{"gate": "flips", "because": "said in the recipe"}]})
+    (override,) = despite_override(recipe, ["retention"], ["said on the command line"])
+    both = parse_recipe(world.mapping(), [override]).finish.despite
+    assert {one.gate: one.because for one in both} == {
+        "flips": "said in the recipe",
+        "retention": "said on the command line",
+    }
+    (again,) = despite_override(recipe, ["flips"], ["said better here"])
+    assert [one.because for one in parse_recipe(world.mapping(), [again]).finish.despite] == ["said better here"]
+    assert despite_override(recipe, [], []) == []

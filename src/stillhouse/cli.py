@@ -203,7 +203,9 @@ def run(
     from stillhouse.progress import progress_on
     from stillhouse.recipe import despite_override
 
-    loaded = _load(recipe, [*(overrides or []), *despite_override(despite or [], because or [])])
+    loaded = _load(recipe, overrides)
+    if lifted := despite_override(loaded, despite or [], because or []):
+        loaded = _load(recipe, [*(overrides or []), *lifted])
     with _reporting(Path(loaded.paths.runs) / loaded.name):
         with progress_on(console.err) as progress:
             finished = execute(loaded, base=recipe.parent, progress=progress, on_step=console.announce)

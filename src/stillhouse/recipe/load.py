@@ -85,16 +85,21 @@ def parse_recipe(
         raise StillhouseError.several(problems) from error
 
 
-def despite_override(gates: Sequence[str], reasons: Sequence[str]) -> list[str]:
-    """`--despite` and `--because` as an override of `finish.despite`; none where neither was given."""
+def despite_override(recipe: Recipe, gates: Sequence[str], reasons: Sequence[str]) -> list[str]:
+    """`--despite` and `--because` as an override of `finish.despite`; none where neither was given.
+
+    What the recipe itself says of other gates stays.
+    """
     if len(gates) != len(reasons):
         raise StillhouseError(
             f"{len(gates)} gates and {len(reasons)} reasons: each `--despite` needs a `--because`",
             where="command line",
             fix='write --despite retention --because "why it is right to ship"',
         )
-    lifted = [{"gate": gate, "because": reason} for gate, reason in zip(gates, reasons, strict=True)]
-    return [f"finish.despite={json.dumps(lifted)}"] if lifted else []
+    if not gates:
+        return []
+    said = {one.gate: one.because for one in recipe.finish.despite} | dict(zip(gates, reasons, strict=True))
+    return [f"finish.despite={json.dumps([{'gate': gate, 'because': because} for gate, because in said.items()])}"]
 
 
 def _index(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: str) -> None:
