@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tiny_chat
+from stillhouse import plan
 from stillhouse.plan import make_plan
 from stillhouse.recipe import Classification, Generation, parse_recipe
 from stillhouse.recipe.fields import STEPS, leaves
@@ -214,3 +215,14 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
         for mapping in (before, after)
     )
     assert next((step for step in STEPS if old.get(step) != new.get(step)), None) == expected
+
+
+def test_files_for_llama_cpp_ask_for_its_libraries_before_the_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "package_version", lambda name: "absent" if name in ("gguf", "xllamacpp") else "1.0")
+
+    def missing(*changes: str) -> list[str]:
+        found = make_plan(parse_recipe(start(home, ""), changes), base=home).problems
+        return [one.what for one in found if "is not installed" in one.what]
+
+    assert missing() == []
+    assert missing('finish.gguf.kinds=["f16"]') == ["gguf is not installed", "xllamacpp is not installed"]

@@ -262,6 +262,8 @@ def _missing_libraries(recipe: Recipe) -> list[Problem]:
         extras["httpx2"] = "api"
     if any(source.html for source in recipe.raw.sources):
         extras["trafilatura"] = "html"
+    if isinstance(recipe, Generation) and recipe.finish.gguf.kinds:
+        extras |= {"gguf": "finish", "xllamacpp": "finish"}
     if recipe.raw.engine.kind == "ray":
         extras["ray"] = "ray"
     packages = {"sklearn": "scikit-learn"}

@@ -48,7 +48,7 @@ from stillhouse.verifiers import by_name
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
-LIBRARIES = ("torch", "transformers", "numpy", "scipy")
+LIBRARIES = ("torch", "transformers", "numpy", "scipy", "gguf", "xllamacpp")
 
 
 def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
