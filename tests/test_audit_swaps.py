@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.audit.classifier import ClassifierPlan, audit_classifier
 from stillhouse.finish.audit.findings import Finding
 from stillhouse.finish.audit.swaps import LANGUAGES, SwapSet, audit_swaps, language_of, own_swaps, swap_set, term_shifts
 from stillhouse.finish.audit.swaps.flips import Flips
 from stillhouse.finish.audit.swaps.own import _lists
 from stillhouse.finish.audit.swaps.sentences import SLOT, Sentences, sentences_of
+from stillhouse.finish.held_out import HeldOut
 from stillhouse.raw.language import identify
 
 LABELS = ("fine", "toxic")
@@ -478,3 +482,25 @@ def test_words_of_own_texts_begin_with_a_vowel_where_they_sound_so() -> None:
     for one in _lists().sets:
         for word in one.terms:
             assert not re.match(r"eu|uni|use|one|hour|hono|heir", word, re.I), word
+
+
+def test_templates_and_the_users_own_documents_are_left_out_one_by_one() -> None:
+    texts = [f"An old woman waited at door {place}." for place in range(6)]
+    test = HeldOut([*"abcdef"], texts, np.arange(6) % 2, np.full((6, 2), 0.5), {}, {"source": ["s"] * 6}, ["en"] * 6, 0)
+
+    def asked(pairs: int, own: int) -> list[str]:
+        seen: list[str] = []
+
+        def ask(some: Sequence[str]) -> Any:
+            seen.extend(some)
+            return np.full((len(some), 2), 0.5)
+
+        plan = ClassifierPlan(pairs=pairs, own_documents=own, resamples=200)
+        audit_classifier(test, test.teacher_probs, ("bad", "good"), plan, ask_student=ask, ask_teacher=ask)
+        return seen
+
+    assert asked(0, 0) == []
+    own = asked(0, 6)
+    assert own and all("waited at door" in text for text in own)
+    templates = asked(12, 0)
+    assert templates and not any("waited at door" in text for text in templates)

@@ -67,7 +67,7 @@ def audit_classifier(
         seed=plan.seed,
         clusters=clusters,
     )
-    if not plan.pairs:
+    if not (plan.pairs or plan.own_documents):
         return found
     if ask_teacher is None:
         words = "the teacher is behind an endpoint and was not asked about swapped identity words"
@@ -89,7 +89,7 @@ def audit_classifier(
 def _swap_sets(test: HeldOut, plan: ClassifierPlan) -> list[SwapSet]:
     """Templates in the documents' language, and the documents themselves where words of theirs can be swapped."""
     language = plan.language or language_of(test.languages)
-    sets = [swap_set(language, pairs=plan.pairs, seed=plan.seed)]
+    sets = [swap_set(language, pairs=plan.pairs, seed=plan.seed)] if plan.pairs else []
     here = [place for place, code in enumerate(test.languages) if code in (language, "und")]
     if plan.own_documents and here:
         texts, ids = ([values[place] for place in here] for values in (test.texts, test.ids))
