@@ -9,6 +9,7 @@ import pytest
 
 from stillhouse.finish.audit.findings import Finding, Status
 from stillhouse.finish.gates import ADVICE, PROBES, Gate, of_findings, parity_gate, refused, retention_gate
+from stillhouse.finish.label import _gate_lines
 from stillhouse.recipe import despite_override, parse_recipe
 from stillhouse.recipe.model import GateName
 from stillhouse.statistics import items_needed, retention
@@ -108,3 +109,10 @@ def test_what_the_command_line_answers_for_is_added_to_what_the_recipe_does(worl
     (again,) = despite_override(recipe, ["flips"], ["said better here"])
     assert [one.because for one in parse_recipe(world.mapping(), [again]).finish.despite] == ["said better here"]
     assert despite_override(recipe, [], []) == []
+
+
+def test_the_card_has_one_row_for_each_gate_whatever_its_words_hold() -> None:
+    gate = {"name": "identity", "status": "failed", "words": "It said: “a | b”\nand more"}
+    lines = _gate_lines({"gates": [gate], "audit": []})
+    (row,) = [line for line in lines if line.startswith("| identity")]
+    assert "\n" not in row and row.replace("\\|", "").count("|") == 4

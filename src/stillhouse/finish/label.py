@@ -176,7 +176,7 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
 def _gate_lines(label: dict[str, Any]) -> list[str]:
     """The gates, and what the audit found, in words."""
     lines = ["## Gates and audit", "", "| gate | | found |", "|---|---|---|"]
-    lines += [f"| {gate['name']} | {gate['status']} | {gate['words']} |" for gate in label["gates"]]
+    lines += [f"| {gate['name']} | {gate['status']} | {_cell(gate['words'])} |" for gate in label["gates"]]
     counted: dict[tuple[str, str], int] = {}
     for one in label["audit"]:
         key = (one["probe"], one["status"])
@@ -184,6 +184,11 @@ def _gate_lines(label: dict[str, Any]) -> list[str]:
     lines += ["", *(f"- {probe}: {number} {status}" for (probe, status), number in counted.items())]
     lines += [f"- {one['words']}" for one in label["audit"] if one["status"] in ("failed", "not certified")]
     return [*lines, ""]
+
+
+def _cell(words: str) -> str:
+    """In one line of a table, whatever a group is called or a student said."""
+    return " ".join(words.split()).replace("|", "\\|")
 
 
 def _use_lines(snippets: Mapping[str, Sequence[str]]) -> list[str]:
