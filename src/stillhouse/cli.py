@@ -229,6 +229,8 @@ def show(
     finished = Finished(run_folder, (), ())
     if "4-finish" in stages:
         console.show_label(finished.label)
+        if not finished.current:
+            console.say("This bottle is of an earlier student than the one that was judged last: run the recipe again.")
     elif "4-judge" in stages:
         console.show_gates(finished.gates)
     if rows and "4-judge" in stages:

@@ -52,6 +52,12 @@ class Finished:
         return loaded
 
     @property
+    def current(self) -> bool:
+        """Whether the bottle is of the student that was judged last."""
+        judged, bottled = (read_sealed(self.folder, FOLDERS[step], verify=False) for step in ("judge", "finish"))
+        return bool(judged and bottled and bottled.ingredients.get("judge@fingerprint") == judged.fingerprint)
+
+    @property
     def gates(self) -> list[dict[str, Any]]:
         """What was decided before the bottling."""
         loaded = json.loads((self.folder / FOLDERS["judge"] / "gates.json").read_text("utf-8"))

@@ -57,6 +57,7 @@ def move(run: Path, moves: Sequence[str], *, progress: Progress = silent) -> Mov
     """
     recipe, base = recipe_of(run)
     changed = recipe.model_dump(mode="json", exclude_unset=True)
+    changed.get("finish", {}).pop("despite", None)  # what was said of another student is no reason to ship this one
     assert recipe.distill.cuts is not None  # noqa: S101 - recipe_of looked
     section = recipe.distill.cuts.model_dump(mode="json")
     for one in moves:

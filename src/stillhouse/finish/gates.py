@@ -27,6 +27,14 @@ PROBES: dict[GateName, tuple[str, ...]] = {
     "identity": ("identity",),
     "behavior": ("refusal twins", "memorized", "canaries", "contamination"),
 }
+# why there may be nothing to look at
+ABSENT: dict[GateName, str] = {
+    "worst-group": "no group of enough documents (`raw.sources.columns.groups`)",
+    "amplification": "no two groups of enough documents, or no BBQ or WinoBias (`finish.audit`)",
+    "flips": "no identity words were swapped (`finish.audit`)",
+    "identity": "it was not asked who it is (`finish.audit.identity`)",
+    "behavior": "no probe ran (`finish.audit`)",
+}
 ADVICE: dict[GateName, str] = {
     "retention": "train longer (`distill.train.epochs`), keep more layers (`distill.student.keep`), add documents, or "
     "cut less (`stillhouse cuts RUN`)",
@@ -98,11 +106,11 @@ def parity_gate(agreement: float, n: int, *, artifact: str, allowed: float) -> G
     return Gate("parity", "passed" if 1 - agreement <= allowed else "failed", words, ADVICE["parity"])
 
 
-def of_findings(name: GateName, findings: Sequence[Finding]) -> Gate | None:
-    """The gate over all findings of its probes; ``None`` where nothing of the kind was looked at."""
+def of_findings(name: GateName, findings: Sequence[Finding]) -> Gate:
+    """The gate over all findings of its probes; where nothing was looked at, nothing is certified."""
     judged = [one for one in findings if one.probe in PROBES[name] and one.status != "reported"]
     if not judged:
-        return None
+        return Gate(name, "not certified", f"nothing was looked at: {ABSENT[name]}", ADVICE[name])
     by = {status: [one for one in judged if one.status == status] for status in get_args(Status)}
     for status in ("failed", "not certified"):
         if by[status]:

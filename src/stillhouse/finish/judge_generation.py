@@ -38,7 +38,7 @@ from stillhouse.finish.generation.summary import ANSWERS, GIVEN, OTHER, summariz
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
 from stillhouse.recipe.bind import load_teacher, teacher_bytes
 from stillhouse.recipe.generation import Ask, ChoiceSet, FromLanguageConfig, Generation
-from stillhouse.recipe.rights import teacher_address
+from stillhouse.recipe.rights import student_name, teacher_address
 from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals.text import Text, TextAnswer
 from stillhouse.statistics import retention
@@ -48,6 +48,7 @@ from stillhouse.verifiers import by_name
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
+READS = ("finish.name",)  # GGUF files hold it
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "gguf", "xllamacpp")
 
 
@@ -202,7 +203,7 @@ def _gguf(
         texts=texts,
         answers=settings.prompts,
         positions=settings.positions,
-        name=recipe.name,
+        name=student_name(recipe),
         threads=recipe.finish.speed.threads,
         progress=progress,
     )

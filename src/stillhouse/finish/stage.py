@@ -54,7 +54,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
         bottle,
         summary=dict(judged.summary),
         shipped=dict(judged.shipped),
-        warnings=[*_not_certified(judged.gates), *judged.warnings],
+        warnings=[*_of_gates(judged.gates, recipe), *judged.warnings],
         own=own,
         card=card,
         gates=[asdict(gate) for gate in judged.gates],
@@ -99,8 +99,14 @@ def _copy(artifacts: Path, bottle: Path, shipped: str) -> None:
         shutil.copyfile(path, target.parent / path.name)
 
 
-def _not_certified(gates: Sequence[Gate]) -> list[str]:
-    return [f"not certified, {gate.name}: {gate.words}" for gate in gates if gate.status == "not certified"]
+def _of_gates(gates: Sequence[Gate], recipe: Recipe) -> list[str]:
+    """What a user must know of gates that stopped nothing and did not pass; those answered for have their own place."""
+    answered = {one.gate for one in recipe.finish.despite}
+    return [
+        f"{gate.status}, {gate.name}: {gate.words}"
+        for gate in gates
+        if gate.status == "not certified" or (gate.status == "failed" and gate.name not in answered)
+    ]
 
 
 def _of_task(recipe: Recipe, judged: Judgement) -> tuple[Any, Any]:
