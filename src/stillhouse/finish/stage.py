@@ -101,11 +101,11 @@ def _copy(artifacts: Path, bottle: Path, shipped: str) -> None:
 
 def _of_gates(gates: Sequence[Gate], recipe: Recipe) -> list[str]:
     """What a user must know of gates that stopped nothing and did not pass; those answered for have their own place."""
-    answered = {one.gate for one in recipe.finish.despite}
+    answered = {one.gate for one in recipe.finish.despite} & {gate.name for gate in _stopping(gates, recipe)}
     return [
         f"{gate.status}, {gate.name}: {gate.words}"
         for gate in gates
-        if gate.status == "not certified" or (gate.status == "failed" and gate.name not in answered)
+        if gate.status in ("failed", "not certified") and gate.name not in answered
     ]
 
 
