@@ -64,7 +64,7 @@ def compare(
     sums = {name: {key: np.zeros(documents) for key in ("tokens", *_NAMES)} for name in readers}
     chunk = chunk or max(1, _CHUNK // reference.words)
     done = 0
-    for batch in _batches([len(one.ids) for one in sequences], batch_tokens):
+    for batch in batches_of_like_length([len(one.ids) for one in sequences], batch_tokens):
         rows = [sequences[place] for place in batch]
         for reader in readers.values():
             reader.read([one.ids for one in rows])
@@ -82,21 +82,30 @@ def _add(sums: dict[str, Floats], owner: Any, values: dict[str, Any], name: str)
     np.add.at(sums["tokens"], owner, 1.0)
     for key, value in values.items():
         numbers = value.double().cpu().numpy()
-        if not np.isfinite(numbers).all():
-            raise StillhouseError(
-                f"the logits of `{name}` are not numbers (NaN or infinite) on held-out text",
-                where=f"the model `{name}`",
-                fix="look at its training.jsonl; a lower learning rate, or `precision: float32`, may mend it",
-            )
+        demand_numbers(numbers, name, on=" on held-out text")
         np.add.at(sums[key], owner, numbers)
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Places of sequences of like length, at most ``batch_tokens`` tokens with the padding."""
+def demand_numbers(values: Floats, name: str, *, on: str = "") -> None:
+    """Raise :class:`StillhouseError` where what the model ``name`` gave is NaN or infinite. on: which text."""
+    if not np.isfinite(values).all():
+        raise StillhouseError(
+            f"the logits of `{name}` are not numbers (NaN or infinite){on}",
+            where=f"the model `{name}`",
+            fix="look at its training.jsonl; a lower learning rate, or `precision: float32`, may mend it",
+        )
+
+
+def batches_of_like_length(lengths: Sequence[int], batch_tokens: int, *, padded: bool = True) -> list[list[int]]:
+    """Places of sequences of like length, at most ``batch_tokens`` tokens with the padding.
+
+    padded: whether shorter ones may be filled up; without it, only equal lengths share a batch.
+    """
     batches: list[list[int]] = []
     longest = 0
     for place, length in sorted(enumerate(lengths), key=lambda one: (-one[1], one[0])):
-        if batches and (len(batches[-1]) + 1) * longest <= batch_tokens:
+        fits = bool(batches) and (len(batches[-1]) + 1) * longest <= batch_tokens
+        if fits and (padded or length == longest):
             batches[-1].append(place)
         else:
             batches.append([place])

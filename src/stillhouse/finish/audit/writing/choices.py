@@ -19,6 +19,7 @@ import numpy as np
 
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.audit.writing.asking import conversation, plain
+from stillhouse.finish.generation.likelihood import batches_of_like_length, demand_numbers
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.statistics import Floats, Ints
 from stillhouse.stock import quiet
@@ -107,16 +108,12 @@ def _score_all(
     found: dict[int, Floats] = {}
     with torch.inference_mode(), quiet():
         way, padded = _cheapest(speaker.model, rows)
-        for batch in _batches([one[0].prompt_length for one in rows], batch_tokens, padded):
+        for batch in batches_of_like_length([one[0].prompt_length for one in rows], batch_tokens, padded=padded):
             for place, scores in zip(batch, way(speaker.model, [rows[place] for place in batch]), strict=True):
                 found[place] = scores
             progress(what, len(found), len(rows))
-    if not all(np.isfinite(one).all() for one in found.values()):
-        raise StillhouseError(
-            f"the logits of `{speaker.name}` are not numbers (NaN or infinite)",
-            where=f"the model `{speaker.name}`",
-            fix="look at its training.jsonl; a lower learning rate, or `precision: float32`, may mend it",
-        )
+    if found:
+        demand_numbers(np.concatenate(list(found.values())), speaker.name)
     return [found[place] for place in range(len(rows))]
 
 
@@ -144,20 +141,6 @@ def _agree(model: Any, rows: Sequence[Sequence[Joined]]) -> bool:
     apart = np.abs(cached - np.concatenate([np.stack(_anew(model, [one])) for one in rows]))
     tokens = np.array([[len(answer.answer) for answer in one] for one in rows])
     return bool((apart <= tokens * max(_TOLERANCE, 16 * torch.finfo(model.dtype).eps)).all())
-
-
-def _batches(lengths: Sequence[int], batch_tokens: int, padded: bool) -> list[list[int]]:
-    """Places of prompts of like length, or of equal length where nothing may be padded."""
-    batches: list[list[int]] = []
-    longest = 0
-    for place, length in sorted(enumerate(lengths), key=lambda one: (-one[1], one[0])):
-        fits = bool(batches) and (len(batches[-1]) + 1) * longest <= batch_tokens
-        if fits and (padded or length == longest):
-            batches[-1].append(place)
-        else:
-            batches.append([place])
-            longest = length
-    return batches
 
 
 def _cached(model: Any, rows: Sequence[Sequence[Joined]]) -> list[Floats]:

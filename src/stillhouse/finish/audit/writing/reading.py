@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillhouse.causal import chunked_logits
-from stillhouse.errors import StillhouseError
+from stillhouse.finish.generation.likelihood import batches_of_like_length, demand_numbers
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.statistics import Flags, Floats
 from stillhouse.teachers.sequences import TokenSequence
@@ -47,7 +47,7 @@ def read_tokens(
     run, _ = chunked_logits(speaker.model)
     chunk = max(1, _CHUNK // speaker.words)
     found: dict[int, ReadTokens] = {}
-    for batch in _batches([len(one.ids) for one in sequences], batch_tokens):
+    for batch in batches_of_like_length([len(one.ids) for one in sequences], batch_tokens):
         rows = [sequences[place] for place in batch]
         width = max(1, *(len(one.ids) - 1 for one in rows))
         learned = [(row, place) for row, one in enumerate(rows) for span in one.spans for place in range(*span)]
@@ -61,28 +61,10 @@ def read_tokens(
                 scores = logits(places[part])[:, : speaker.words]
                 nll[part] = (scores.logsumexp(-1) - scores.gather(1, gold[part, None])[:, 0]).double().cpu().numpy()
                 own[part] = (scores.argmax(-1) == gold[part]).cpu().numpy()
-        if not np.isfinite(nll).all():
-            raise StillhouseError(
-                f"the logits of `{speaker.name}` are not numbers (NaN or infinite)",
-                where=f"the model `{speaker.name}`",
-                fix="look at its training.jsonl; a lower learning rate, or `precision: float32`, may mend it",
-            )
+        demand_numbers(nll, speaker.name)
         ends = np.cumsum([one.learned for one in rows])[:-1]
         for place, losses, hits in zip(batch, np.split(nll, ends), np.split(own, ends), strict=True):
             found[place] = ReadTokens(losses, hits)
         if progress:
             progress(len(found), len(sequences))
     return [found[place] for place in range(len(sequences))]
-
-
-def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Places of sequences of like length, at most ``batch_tokens`` tokens with the padding."""
-    batches: list[list[int]] = []
-    longest = 0
-    for place, length in sorted(enumerate(lengths), key=lambda one: (-one[1], one[0])):
-        if batches and (len(batches[-1]) + 1) * longest <= batch_tokens:
-            batches[-1].append(place)
-        else:
-            batches.append([place])
-            longest = length
-    return batches

@@ -18,11 +18,12 @@ from stillhouse.finish.evaluate import Row
 from stillhouse.finish.export.gguf.compare import FLOORS, GgufComparison, compare_gguf
 from stillhouse.finish.export.gguf.plan import Kind, check_gguf
 from stillhouse.finish.export.gguf.write import export_gguf
-from stillhouse.finish.gates import ADVICE, Gate
+from stillhouse.finish.gates import Gate
 from stillhouse.teachers.templates import Message
 from stillhouse.workplace import Progress, silent
 
 FOLDER = "gguf"
+_ADVICE = "leave that kind out of `finish.gguf.kinds`, or ship one with more bits"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def bottle_gguf(
             file.unlink()
     progress("comparing GGUF files", len(kinds) + 1, len(kinds) + 1)
     words = "; ".join(refused) or f"{', '.join(files)} agree with the student in llama.cpp"
-    gate = Gate("parity", "failed" if refused else "passed", words, ADVICE["parity"] if refused else "")
+    gate = Gate("parity", "failed" if refused else "passed", words, _ADVICE if refused else "")
     return Bottled(tuple(told), tuple(rows), gate)
 
 
