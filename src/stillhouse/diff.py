@@ -22,6 +22,8 @@ import yaml
 
 from stillhouse import cuts, documents
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.judgement import EVALUATION, GATES
+from stillhouse.finish.predictions import PREDICTIONS
 from stillhouse.statistics import bootstrap, mcnemar_exact, mean_of
 from stillhouse.store import Manifest, flatten, read_sealed
 from stillhouse.workplace import FOLDERS
@@ -114,7 +116,7 @@ class _Run:
 
     def figures(self) -> dict[str, str]:
         """Every figure of the test report, with its interval; timings are left out, since they change by themselves."""
-        rows = self._judged("evaluation.json").get("rows", [])
+        rows = self._judged(EVALUATION).get("rows", [])
         return {
             f"{row['artifact']} {row['metric']}, {row['slice']}": _figure(row)
             for row in rows
@@ -122,17 +124,17 @@ class _Run:
         }
 
     def gates(self) -> dict[str, str]:
-        found = self._judged("gates.json").get("gates", [])
+        found = self._judged(GATES).get("gates", [])
         return {f"gate {gate['name']}": f"{gate['status']}: {gate['words']}" for gate in found}
 
     def shipped(self) -> str | None:
         """The artifact that was, or would be, bottled."""
-        name: str | None = self._judged("evaluation.json").get("shipped", {}).get("artifact")
+        name: str | None = self._judged(EVALUATION).get("shipped", {}).get("artifact")
         return name
 
     def right(self) -> dict[str, bool]:
         """Of what ships: which test documents it labels rightly, by id; empty for a model that writes."""
-        path = self.folder / FOLDERS["judge"] / "predictions.parquet"
+        path = self.folder / FOLDERS["judge"] / PREDICTIONS
         if "judge" not in self.sealed or not path.exists():
             return {}
         rows = pq.read_table(path).to_pylist()
