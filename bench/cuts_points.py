@@ -126,7 +126,7 @@ def moving_figures(*, quick: bool, work: Path) -> list[Figure]:
     return [
         Figure("moving a cut of the quickstart", moved.seconds, "s", ("<=", 20)),
         Figure("  and back", back.seconds, "s", ("<=", 20)),
-        Figure("  only what follows runs again", int(again == {"distill", "finish"}), "", ("==", 1)),
+        Figure("  only what follows runs again", int(again == {"distill", "judge", "finish"}), "", ("==", 1)),
         Figure("  rows less head, heart and tail", len(rows["id"]) - sum(number.values()), "", ("==", 0)),
         Figure("  ids that stand twice", len(rows["id"]) - len(set(rows["id"])), "", ("==", 0)),
         Figure("  widest line of the chart", max(map(len, lines)), "columns", ("<=", 80)),
