@@ -7,10 +7,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from stillhouse.errors import StillhouseError
 from stillhouse.finish.audit.findings import Finding, Status
 from stillhouse.finish.gates import ADVICE, PROBES, Gate, of_findings, parity_gate, refused, retention_gate
 from stillhouse.finish.label import _gate_lines
-from stillhouse.recipe import despite_override, parse_recipe
+from stillhouse.recipe import despite_override, finish_classification, finish_generation, parse_recipe
 from stillhouse.recipe.model import GateName
 from stillhouse.statistics import items_needed, retention
 from tiny_world import World
@@ -117,3 +118,22 @@ def test_the_card_has_one_row_for_each_gate_whatever_its_words_hold() -> None:
     lines = _gate_lines({"gates": [gate], "audit": []})
     (row,) = [line for line in lines if line.startswith("| identity")]
     assert "\n" not in row and row.replace("\\|", "").count("|") == 4
+
+
+@pytest.mark.parametrize(
+    "despite",
+    [
+        [{"gate": "identity", "because": "a classifier has no such gate"}],
+        [{"gate": "flips", "because": "said once here"}, {"gate": "flips", "because": "and twice there"}],
+    ],
+)
+def test_an_answer_for_a_gate_that_is_not_there_or_for_one_twice_is_refused(
+    world: World, despite: list[dict[str, str]]
+) -> None:
+    with pytest.raises(StillhouseError, match=r"finish\.despite names"):
+        world.recipe(**{"finish.despite": despite})
+
+
+def test_each_task_names_its_gates_and_together_they_are_all() -> None:
+    named = {*finish_classification.Finish.gates_of_task, *finish_generation.Finish.gates_of_task}
+    assert named == set(get_args(GateName))

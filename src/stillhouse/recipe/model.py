@@ -7,7 +7,7 @@ section comes in several kinds, ``kind`` chooses. The tasks' own sections are in
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -122,6 +122,19 @@ class Finishing(Section):
     ] = None
     gates: Annotated[Gates, Field(default_factory=Gates, description="What must hold before it ships")]
     despite: Annotated[tuple[Despite, ...], Field(description="Gates that may fail, each with the reason")] = ()
+
+    gates_of_task: ClassVar[tuple[GateName, ...]] = ()
+
+    @model_validator(mode="after")
+    def _despite_names_gates_of_the_task(self) -> Self:
+        named = [one.gate for one in self.despite]
+        strange = [gate for gate in named if gate not in self.gates_of_task]
+        if strange:
+            known = ", ".join(self.gates_of_task)
+            raise ValueError(f"finish.despite names the gate {strange[0]!r}; this task has {known}")
+        if len(set(named)) < len(named):
+            raise ValueError("finish.despite names a gate twice; give one reason for each")
+        return self
 
 
 class Recipe(Section):
