@@ -87,6 +87,7 @@ def fit(features: Matrix, taught: Floats) -> Probe:
     prior of variance 1/H, so that logits are of size one before anything is learned, however many features there are.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     classes = taught.shape[1]
     middle, spread = features.mean(0), features.std(0) + 1e-6
@@ -98,9 +99,11 @@ def fit(features: Matrix, taught: Floats) -> Probe:
         return lambda asked: np.eye(classes)[np.full(len(asked), int(seen[0]))]
     rows = np.tile(np.arange(len(features)), classes)[told]
     scaled = (features - middle) / spread
-    model = LogisticRegression(C=1 / features.shape[1], max_iter=500).fit(
-        scaled[rows], labels, sample_weight=weights[told]
-    )
+    # on one thread: sums in one order, so that cuts are the same on every machine; at this size it is faster, too
+    with threadpool_limits(1):
+        model = LogisticRegression(C=1 / features.shape[1], max_iter=500).fit(
+            scaled[rows], labels, sample_weight=weights[told]
+        )
 
     def probe(asked: Matrix) -> Floats:
         found = np.zeros((len(asked), classes))
