@@ -20,7 +20,7 @@ import tiny_models
 from stillhouse.distill.students import from_config, keep_layers
 from stillhouse.distill.students.keep_layers import ARCHITECTURES, spread
 from stillhouse.errors import StillhouseError
-from stillhouse.student import load_classifier, max_length, predict_proba, save_student
+from stillhouse.student import batches, load_classifier, max_length, predict_proba, save_student
 
 LABELS = ["bad", "good", "neither"]
 
@@ -137,6 +137,22 @@ def test_answers_come_in_the_order_of_the_texts_whatever_the_batches(tmp_path: P
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
     assert heard == [(5, 23), (10, 23), (15, 23), (20, 23), (23, 23)]
     assert predict_proba(model, tokenizer, []).shape == (0, 3)
+
+
+def test_batches_hold_every_text_once_and_spare_padding_also_where_length_in_letters_misleads(tmp_path: Path) -> None:
+    _, tokenizer = keep_layers(tiny_models.encoder(tmp_path), labels=LABELS, keep=2, seed=1)
+    # by turns many short words, and one long word in fewer tokens
+    texts = [text for number in range(1, 13) for text in ("a " * number, "x" * 5 * number)]
+    seen, padding = [], 0
+    for rows, batch in batches(tokenizer, texts, max_length=20, batch_size=4):
+        lengths = batch["attention_mask"].sum(1).tolist()
+        assert lengths == [len(tokenizer(texts[row], truncation=True, max_length=20)["input_ids"]) for row in rows]
+        assert max(lengths) <= 20 and lengths == sorted(lengths, reverse=True)
+        seen += rows
+        padding += int((batch["attention_mask"] == 0).sum())
+    assert sorted(seen) == list(range(len(texts)))
+    lengths = sorted((len(ids) for ids in tokenizer(texts, truncation=True, max_length=20)["input_ids"]), reverse=True)
+    assert padding == sum(max(lengths[at : at + 4]) - one for at in range(0, 24, 4) for one in lengths[at : at + 4])
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet"])

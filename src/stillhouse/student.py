@@ -9,7 +9,7 @@ the only way the stages ask a classifier anything, teacher or student::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,11 @@ from stillhouse.stock import as_saved, check_stock, quiet, read_stock, unpadded
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokenizers that know no limit claim 1e30; no position table comes near a billion.
 _NO_LIMIT = 10**9
+_WINDOW = 64  # batches
 # These families number positions from padding_idx + 1, so their tables hold that many rows of no use to a
 # text.
 _OFFSET_POSITIONS = frozenset(
@@ -141,26 +142,37 @@ def predict_proba(
 
     limit = max_length or _limit(tokenizer, model.config)
     shares = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
-    order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
-    was_training = model.training
+    done, was_training = 0, model.training
     model.eval()
     try:
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            encoded = tokenizer(
-                [texts[row] for row in rows],
-                padding=True,
-                truncation=True,
-                max_length=limit,
-                return_tensors="pt",
-            ).to(model.device)
+        for rows, encoded in batches(tokenizer, texts, max_length=limit, batch_size=batch_size):
             with torch.no_grad():
-                shares[rows] = model(**encoded).logits.float().softmax(dim=-1).cpu().numpy()
+                shares[rows] = model(**encoded.to(model.device)).logits.float().softmax(dim=-1).cpu().numpy()
+            done += len(rows)
             if progress is not None:
-                progress(min(start + batch_size, len(order)), len(order))
+                progress(done, len(texts))
     finally:
         model.train(was_training)
     return shares
+
+
+def batches(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_length: int, batch_size: int
+) -> Iterator[tuple[list[int], BatchEncoding]]:
+    """Texts in batches of like length in tokens, which spares padding: places in ``texts``, and tensors (B, S).
+
+    Longer texts are cut at ``max_length`` tokens. The longest come first, so that what does not fit into memory shows
+    at once; no more than a window of texts is held in tokens.
+    """
+    order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
+    for at in range(0, len(order), _WINDOW * batch_size):
+        window = order[at : at + _WINDOW * batch_size]
+        encoded = tokenizer([texts[row] for row in window], truncation=True, max_length=max_length)
+        by_length = sorted(range(len(window)), key=lambda place: (-len(encoded["input_ids"][place]), place))
+        for start in range(0, len(by_length), batch_size):
+            places = by_length[start : start + batch_size]
+            batch = {name: [values[place] for place in places] for name, values in encoded.items()}
+            yield [window[place] for place in places], tokenizer.pad(batch, return_tensors="pt")
 
 
 _limit = max_length  # `predict_proba` has an argument of the same name

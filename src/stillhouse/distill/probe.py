@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from stillhouse.distill.scores.labels import Floats, label_doubt
 from stillhouse.store import digest_of
+from stillhouse.student import batches
 
 LAYERS = (
     2  # of the quickstart's encoder, the first two gave a better probe than the first, three spread ones, or all six
@@ -51,19 +52,16 @@ def encode(
     layers = AutoConfig.from_pretrained(base, local_files_only=True).num_hidden_layers
     model, tokenizer = keep_layers(base, labels=("no", "yes"), keep=list(range(min(LAYERS, layers))), seed=0)
     body: Any = model.base_model.eval()
-    order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+    done = 0
     found = np.zeros((len(texts), body.config.hidden_size), dtype=np.float32)
-    for at in range(0, len(order), _BATCH):
-        rows = order[at : at + _BATCH]
-        batch = tokenizer(
-            [texts[row] for row in rows], padding=True, truncation=True, max_length=max_length, return_tensors="pt"
-        )
+    for rows, batch in batches(tokenizer, texts, max_length=max_length, batch_size=_BATCH):
         with torch.inference_mode():
             states = body(**batch).last_hidden_state
         mask = batch["attention_mask"].unsqueeze(-1)
         found[rows] = ((states * mask).sum(1) / mask.sum(1)).float().numpy()
+        done += len(rows)
         if progress:
-            progress(min(at + _BATCH, len(order)), len(order))
+            progress(done, len(texts))
     return found
 
 
