@@ -115,6 +115,18 @@ def test_every_reported_artifact_has_the_same_metrics(finished: Finished) -> Non
             assert row["lower"] <= row["value"] <= row["upper"]
 
 
+def test_the_card_shows_baselines_and_controls_beside_the_student_each_with_its_interval(finished: Finished) -> None:
+    card = (finished.bottle / "README.md").read_text("utf-8")
+    compared = finished.evaluation["summary"]["compared"]
+    told = {one["artifact"] for one in compared}
+    assert told >= {"teacher", "student", "majority", "tfidf-teacher", "student-gold-20"}
+    assert sum(one["what"] == "shipped" for one in compared) == 1
+    for row in finished.evaluation["rows"]:
+        if (row["metric"], row["slice"]) == ("accuracy", "all") and row["artifact"] in told:
+            assert f"{row['value']:.3f}" in card and f"| {row['lower']:.3f} – {row['upper']:.3f} |" in card
+    assert "always the commonest label" in card and "taught 20 gold labels" in card
+
+
 def test_gold_labels_of_the_training_documents_change_nothing(world: World, workdir: Path) -> None:
     # a stratified split looks at them, to keep their shares; nothing after it does
     plain = world.mapping()

@@ -25,7 +25,7 @@ from stillhouse.recipe.model import Recipe
 from stillhouse.store import reached, read_sealed
 from stillhouse.workplace import FOLDERS, Places, Progress, StageResult
 
-VERSION = 3
+VERSION = 4
 LIBRARIES = ()
 
 

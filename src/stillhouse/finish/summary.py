@@ -15,6 +15,11 @@ from stillhouse.finish.export.gate import Artifact
 from stillhouse.finish.speed import Speed
 from stillhouse.statistics import Retention
 
+_BASELINES = {
+    "majority": "baseline: always the commonest label",
+    "tfidf-teacher": "baseline: word counts (TF-IDF), taught the teacher's labels",
+}
+
 
 def speed_and_size_rows(artifacts: Sequence[Artifact], teacher: Speed | None, teacher_bytes: int | None) -> list[Row]:
     """Rows for the speed and size of every artifact and of the teacher, as far as they are known."""
@@ -50,7 +55,13 @@ def summarize(
         "teacher": {"accuracy": accuracy[TEACHER]},
         "student": {"accuracy": accuracy["student"]},
         "exported": {"accuracy": accuracy[shipped], "artifact": shipped},
-        "baselines": {name: accuracy[name] for name in ("majority", "tfidf-teacher")},
+        "baselines": {name: accuracy[name] for name in _BASELINES},
+        "compared": [
+            {"artifact": row.artifact, "what": what, "accuracy": row.value, "lower": row.lower, "upper": row.upper}
+            for row in rows
+            if (row.metric, row.slice) == ("accuracy", "all")
+            and (what := _words(row.artifact, shipped, gold_seen)) is not None
+        ],
         "retention": _retention(kept[shipped]),
         "family": [_member(one, accuracy[one.name], kept[one.name]) for one in artifacts],
         "gold_equivalent": {"labels": number, "reading": reading},
@@ -62,6 +73,16 @@ def summarize(
         "size": {"teacher_bytes": teacher_bytes, "student_bytes": by_name[shipped].bytes},
         "int8": why_shipped,
     }
+
+
+def _words(name: str, shipped: str, gold_seen: Mapping[str, int]) -> str | None:
+    """An artifact in plain words; ``None`` for the exports that do not ship, which have a table of their own."""
+    if name == shipped:
+        return "shipped"
+    if name in gold_seen:
+        kind = "the same student" if name.startswith("student-") else "word counts (TF-IDF)"
+        return f"control: {kind}, taught {gold_seen[name]} gold labels"
+    return {TEACHER: "teacher", "student": "student, float32", **_BASELINES}.get(name)
 
 
 def _retention(kept: Retention) -> dict[str, Any]:
