@@ -21,7 +21,6 @@ import tiny_chat
 from pair_server import JudgeServer, longer, shown
 from snippets import run_snippets
 from stillhouse import console, documents
-from stillhouse.answers import AnswerStore
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.finish import judge_generation, stage
@@ -399,21 +398,21 @@ def test_a_judge_of_pairs_is_asked_once_and_told_of_everywhere(
     secret = "sk-planted-0123456789"
     monkeypatch.setenv("JUDGE_KEY", secret)
     with JudgeServer(longer) as server:
-        recipe = house.recipe(**{"finish.evaluate.judge": _judge(server.url, prompts=8)})
-        result = house.run(tmp_path, recipe)
+        short = _judge(server.url, prompts=8, spending={"tokens": 4000}, pace={"concurrency": 1})
+        with pytest.raises(StillhouseError, match="still without an answer of the judge"):
+            house.run(tmp_path, house.recipe(**{"finish.evaluate.judge": short}))
+        paid = len(server.asked)
+        assert paid and not (tmp_path / "4-judge").exists()  # left open, and what was paid for is kept
+        result = house.run(tmp_path, house.recipe(**{"finish.evaluate.judge": _judge(server.url, prompts=8)}))
         asked = len(server.asked)
-        assert 0 < asked <= 8 * 3 * 2 and server.keys == {f"Bearer {secret}"}
+        assert paid < asked == len(set(server.asked)) <= 8 * 3 * 2 and server.keys == {f"Bearer {secret}"}
         host = server.url.removeprefix("http://").removesuffix("/v1")
-        (tmp_path / "4-judge").rename(tmp_path / "first")
-        again = house.run(tmp_path, recipe)  # whatever else runs again, no answer is paid for twice
-        assert len(server.asked) == asked and again.facts["judge"]["new_answers"] == 0
-    assert result.facts["judge"]["bill"]["answers"] == asked
-    first, second = ((tmp_path / name / "judged.jsonl").read_bytes() for name in ("first", "4-judge"))
-    assert first == second
+    assert result.facts["judge"]["bill"]["answers"] == asked - paid
     samples = [
         json.loads(line) for line in (tmp_path / "4-judge" / "samples.jsonl").read_text("utf-8").split("\n") if line
     ]
-    rows = [json.loads(line) for line in second.decode("utf-8").split("\n") if line]
+    written = (tmp_path / "4-judge" / "judged.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in written.split("\n") if line]
     assert [(row["two"], row["id"]) for row in rows] == [
         (name, sample["id"]) for name in ("teacher", "ce", "untrained") for sample in samples[:8]
     ]
@@ -462,25 +461,6 @@ def test_a_judge_of_pairs_is_asked_once_and_told_of_everywhere(
     assert host not in page
 
 
-def test_a_judge_that_stops_answering_leaves_the_step_open(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JUDGE_KEY", "sk-planted-0123456789")
-    with JudgeServer(longer) as server:
-        short = _judge(server.url, prompts=8, spending={"tokens": 4000}, pace={"concurrency": 1})
-        with pytest.raises(StillhouseError, match="still without an answer of the judge"):
-            house.run(tmp_path, house.recipe(**{"finish.evaluate.judge": short}))
-        asked = len(server.asked)
-        assert asked and not (tmp_path / "4-judge").exists()
-        with AnswerStore(tmp_path / "answers.sqlite") as store:
-            assert store.count() == asked
-        house.run(tmp_path, house.recipe(**{"finish.evaluate.judge": {**short, "missing": 1.0}}))
-    told = _evaluation(tmp_path)["summary"]["judge"]
-    failed = sum(one["counts"]["failed"] for one in told["beside"])
-    assert failed and told["not_read"]["budget"] >= failed
-    assert any(f"gave no answer in {failed} of" in line for line in _evaluation(tmp_path)["warnings"])
-
-
 def test_a_judge_is_looked_at_before_the_training(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -506,10 +486,16 @@ def test_a_judge_is_looked_at_before_the_training(
     encoder.mkdir()
     (encoder / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}), "utf-8")
     assert "verdict" in first({"kind": "local", "model": str(encoder)})
+    assert "takes 192 tokens" in first({"kind": "local", "model": str(house.models["teacher"])})
     plain = shutil.copytree(house.models["untrained"], tmp_path / "plain")
     (plain / "chat_template.jinja").unlink()
+    config = json.loads((plain / "config.json").read_text("utf-8"))
+    (plain / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 4096}), "utf-8")
     assert "chat template" in first({"kind": "local", "model": str(plain), "by": "text"})
     assert found({"kind": "local", "model": str(plain)}) == []
+    if not torch.cuda.is_available():
+        here = {"kind": "local", "model": str(plain), "device": "cuda", "precision": "float32"}
+        assert "@ finish.evaluate.judge.device" in first(here)
 
     def told(judge: dict[str, Any]) -> str:
         return " ".join(
@@ -521,7 +507,8 @@ def test_a_judge_is_looked_at_before_the_training(
     copied = shutil.copytree(house.models["teacher"], tmp_path / "copied")  # the same by its files
     assert "the judge is the teacher" in told({**teacher, "model": str(copied)})
     assert "that the student was made from" in told({**teacher, "model": str(house.models["student"])})
-    assert "warning" not in told({**teacher, "model": str(house.models["untrained"])})
+    assert "warning" not in told({**teacher, "model": str(plain)})
+    assert "longer ones will fail" in told(teacher)
     assert f"sent to {there}" in told(_judge(there, spending={"price_prompt": 1.0, "price_answer": 2.0}))
 
 

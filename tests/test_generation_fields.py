@@ -250,6 +250,16 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
     assert next((step for step in STEPS if old.get(step) != new.get(step)), None) == expected
 
 
+def test_the_plan_says_what_a_judge_is_asked_and_refuses_one_that_is_not_there(home: Path) -> None:
+    assert not make_plan(parse_recipe(start(home, "")), base=home).notes
+    behind = make_plan(parse_recipe(start(home, "finish.evaluate.judge.key")), base=home)
+    assert not behind.problems and "questions about" in behind.notes[0]
+    assert any(f"sent to {BEHIND['endpoint']}" in line for line in behind.notes)
+    here = parse_recipe(start(home, "finish.evaluate.judge.by"), ["finish.evaluate.judge.model=no/such/folder"])
+    gone = make_plan(here, base=home)
+    assert any("no/such/folder" in f"{one.what} {one.where}" for one in gone.problems) and not gone.notes
+
+
 def test_files_for_llama_cpp_ask_for_its_libraries_before_the_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "package_version", lambda name: "absent" if name in ("gguf", "xllamacpp") else "1.0")
 

@@ -342,6 +342,8 @@ def test_an_interrupted_judgement_goes_on_and_a_repeated_one_is_free(tmp_path: P
         assert len(lost) == len(first.readings) - asked and all(one.reason.startswith("budget") for one in lost)
         counts = Figures.of(first.pairs).beside["teacher"].counts
         assert counts["failed"] and sum(counts.values()) == 2 * len(found)
+        told = f"the judge gave no answer in {counts['failed']} of {len(found)} pairs"
+        assert any(told in line for line in Figures.of(first.pairs).warnings())
         second = judge_pairs(found, behind(server), store=store)
         assert len(server.asked) == len(set(server.asked)) == second.facts["questions"]
         assert store.most_often_paid() == 1

@@ -18,7 +18,7 @@ from typing import Any, cast
 from stillhouse.addresses import Files, peek
 from stillhouse.addresses.public import public_address
 from stillhouse.answers import AnswerStore
-from stillhouse.device import cpu_threads
+from stillhouse.device import cpu_threads, place
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.finish.evaluate import Row
 from stillhouse.finish.generation.contrast import STUDENT
@@ -63,23 +63,38 @@ def check_judge(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
         return []
     if isinstance(judge, ApiJudge):
         return _check_endpoint(judge)
+    problems: list[Problem] = []
+    try:
+        if judge.device not in ("auto", "cpu"):
+            place(judge.device, judge.precision)
+    except StillhouseError as error:
+        problems += [Problem(one.what, f"{WHERE}.device", one.fix) for one in error.problems]
     try:
         files = peek(judge.model, cache=cache, base=base)
         if files is None:
-            return []  # it will be fetched before the first step, and looked at again
+            return problems  # it will be fetched before the first step, and looked at again
         check_files(files)
         require(files, "text", what="a verdict")
     except StillhouseError as error:
-        return [Problem(one.what, f"{WHERE}.model: {one.where}", one.fix) for one in error.problems]
+        return [*problems, *(Problem(one.what, f"{WHERE}.model: {one.where}", one.fix) for one in error.problems)]
+    context = _context(files)
+    if context is not None and context <= _FRAME_TOKENS:
+        problems.append(
+            Problem(
+                f"the judge takes {context} tokens, and its question alone has about {_FRAME_TOKENS}",
+                f"{WHERE}.model: {files.address}",
+                "take a judge with a longer context",
+            )
+        )
     if judge.by == "text" and has_template(files) is False:
-        return [
+        problems.append(
             Problem(
                 "the judge's tokenizer has no chat template, so that nothing says how it is asked for words",
                 f"{WHERE}.model: {files.address}",
                 f"take an instruction-tuned model, or set `{WHERE}.by` to likelihood",
             )
-        ]
-    return []
+        )
+    return problems
 
 
 def _check_endpoint(judge: ApiJudge) -> list[Problem]:
@@ -127,6 +142,14 @@ def notes_on_judge(recipe: Generation, cache: Path, base: Path) -> list[str]:
         lines.append(
             f"  test prompts and the answers of all models are sent to {judge.endpoint}, model {judge.model}: {cost}"
         )
+    else:
+        files = _files(judge.model, cache, base)
+        context, needed = _context(files) if files else None, _FRAME_TOKENS + 2 * settings.max_tokens
+        if context is not None and context < needed:
+            lines.append(
+                f"  warning: it takes {context} tokens, and a question with two answers of {settings.max_tokens} has "
+                f"{needed} beside the prompt: longer ones will fail"
+            )
     return [*lines, *(f"  warning: {line}" for line in _related(recipe, cache, base))]
 
 
@@ -180,7 +203,12 @@ def _judge(section: LocalJudge | ApiJudge, places: Places) -> Judge:
             batches=places.answers.parent / "batches" if section.batches else None,
             poll_seconds=section.pace.poll,
         )
-    loaded = load_teacher(section, cache=places.cache, base=places.base)
+    try:
+        loaded = load_teacher(section, cache=places.cache, base=places.base)
+    except StillhouseError as error:
+        raise StillhouseError.several(
+            [Problem(one.what, one.where.replace("ferment.teacher", WHERE), one.fix) for one in error.problems]
+        ) from error
     return judge_here(
         cast(LocalTeacher, loaded),
         by=section.by,
@@ -247,6 +275,17 @@ def _related(recipe: Generation, cache: Path, base: Path) -> list[str]:
 
 def _names(section: ApiJudge | ApiTeacher) -> tuple[str, str]:
     return section.endpoint.strip().rstrip("/").casefold(), section.model
+
+
+def _context(files: Files) -> int | None:
+    """The longest sequence that a model takes, as far as its config tells."""
+    path = next((path for path in files.files if path.name == "config.json"), None)
+    try:
+        config = json.loads(path.read_text("utf-8")) if path else {}
+        found = (config.get("text_config") or config).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return None  # whoever loads it will say what is wrong
+    return found if isinstance(found, int) else None
 
 
 def _files(address: str, cache: Path, base: Path) -> Files | None:

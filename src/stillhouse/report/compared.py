@@ -24,6 +24,7 @@ _COUNTS = {
     "failed": "failed",
     "pairs": "pairs",
 }
+_SELDOM = ("same", "failed")  # columns that are left out where they are empty
 _TRUST = {"first_place": FIRST_PLACE, "follows_gold": FOLLOWS_GOLD, "longer_wins": LONGER}
 
 
@@ -54,16 +55,17 @@ def compared(run: Run) -> list[Html]:
 
 
 def _beside(told: Mapping[str, Any]) -> Html:
+    named = [name for name in _COUNTS if name not in _SELDOM or any(one["counts"][name] for one in told["beside"])]
     columns = [
         Column("the student against"),
-        *(Column(name, "number") for name in _COUNTS.values()),
+        *(Column(_COUNTS[name], "number") for name in named),
         Column("win rate", "number"),
         Column("with a half for each split", "number"),
     ]
     rows = [
         [
             artifact_name(one["against"]),
-            *(count(one["counts"][name]) for name in _COUNTS),
+            *(count(one["counts"][name]) for name in named),
             _written(WIN_RATE, one[WIN_RATE]),
             _written(HALVES, one[HALVES]),
         ]
