@@ -19,6 +19,10 @@ import yaml
 from stillhouse.finish.audit.findings import Finding
 from stillhouse.finish.evaluate import Row
 from stillhouse.finish.gates import Gate
+from stillhouse.finish.generation.pairs.figures import Figures
+from stillhouse.finish.generation.pairs.reading import Choice, Reading
+from stillhouse.finish.generation.pairs.verdicts import JudgedPair, Pair
+from stillhouse.finish.generation.passages import Prompt
 from stillhouse.finish.judgement import Judgement
 from stillhouse.ledger import Ledger
 from stillhouse.store import open_draft, seal, write_json
@@ -137,8 +141,44 @@ def writer() -> tuple[list[Row], dict[str, Any]]:
             "teacher_bytes": 98_500_000,
         },
         "counts": {"test documents": 261, "prompts": 203},
+        "judge": judgement_of_pairs(rows),
     }
     return rows, summary
+
+
+def judgement_of_pairs(rows: list[Row]) -> dict[str, Any]:
+    """What a judge of pairs adds to the summary; its rows go to ``rows``."""
+    choices: dict[str, list[tuple[Choice | None, Choice | None]]] = {
+        "teacher": [("A", "B")] * 23
+        + [("B", "A")] * 31
+        + [("tie", "tie")] * 12
+        + [("A", "A")] * 17
+        + [(None, "A")] * 11,
+        "ce": [("A", "B")] * 41 + [("B", "A")] * 19 + [("B", "B")] * 13,
+    }
+    judged = [
+        JudgedPair(
+            Pair(
+                Prompt(str(place), None, "go on", None), "student", two, ("a", "long"), (place % 2 == 0, place % 3 == 0)
+            ),
+            (Reading("k", "q", one), Reading("k", "q", other)),
+        )
+        for two, found in choices.items()
+        for place, (one, other) in enumerate(found)
+    ]
+    figures = Figures.of(judged)
+    rows += figures.rows()
+    return {
+        "address": "behind an endpoint: big-judge",
+        "by": "text: one word",
+        "criteria": "Better is what is <right>.",
+        "prompts": 94,
+        "questions": 334,
+        **figures.as_json(),
+        "reading": figures.reading(),
+        "not_read": {"it is none of A, B, tie": 11},
+        "warnings": figures.warnings(),
+    }
 
 
 @dataclass

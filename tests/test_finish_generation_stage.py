@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from typer.testing import CliRunner
 
 import tiny_chat
+from pair_server import JudgeServer, longer, shown
 from snippets import run_snippets
 from stillhouse import console, documents
 from stillhouse.cli import app
@@ -25,6 +26,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.recipe import Generation, parse_recipe
+from stillhouse.report import write_report
 from stillhouse.signals.text import Text, TextAnswer
 from stillhouse.store import open_draft, seal
 from stillhouse.use import ChatTasting, predict_file, taste
@@ -384,6 +386,142 @@ def test_an_endpoint_is_not_asked_again(house: House, tmp_path: Path) -> None:
     assert not [row for row in rows if row["artifact"] == "teacher" and row["metric"] in ("nll", "decode_tokens_per_s")]
     assert not [row for row in rows if row["metric"] == "kl"]
     assert "not measured" in (_bottle(tmp_path) / "README.md").read_text("utf-8")
+
+
+def _judge(url: str, **changes: object) -> dict[str, Any]:
+    return {"kind": "api", "endpoint": url, "model": "models/big-judge", "key": "JUDGE_KEY", **changes}
+
+
+def test_a_judge_of_pairs_is_asked_once_and_told_of_everywhere(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "sk-planted-0123456789"
+    monkeypatch.setenv("JUDGE_KEY", secret)
+    with JudgeServer(longer) as server:
+        short = _judge(server.url, prompts=8, spending={"tokens": 4000}, pace={"concurrency": 1})
+        with pytest.raises(StillhouseError, match="still without an answer of the judge"):
+            house.run(tmp_path, house.recipe(**{"finish.evaluate.judge": short}))
+        paid = len(server.asked)
+        assert paid and not (tmp_path / "4-judge").exists()  # left open, and what was paid for is kept
+        result = house.run(tmp_path, house.recipe(**{"finish.evaluate.judge": _judge(server.url, prompts=8)}))
+        asked = len(server.asked)
+        assert paid < asked == len(set(server.asked)) <= 8 * 3 * 2 and server.keys == {f"Bearer {secret}"}
+        host = server.url.removeprefix("http://").removesuffix("/v1")
+    assert result.facts["judge"]["bill"]["answers"] == asked - paid
+    samples = [
+        json.loads(line) for line in (tmp_path / "4-judge" / "samples.jsonl").read_text("utf-8").split("\n") if line
+    ]
+    written = (tmp_path / "4-judge" / "judged.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in written.split("\n") if line]
+    assert [(row["two"], row["id"]) for row in rows] == [
+        (name, sample["id"]) for name in ("teacher", "ce", "untrained") for sample in samples[:8]
+    ]
+    by_id = {sample["id"]: sample for sample in samples}
+    for row in rows:
+        sample = by_id[row["id"]]
+        assert row["messages"] == sample["messages"] and sample["judged"][row["two"]] == row["verdict"]
+        assert row["answers"] == {name: sample["answers"][name]["text"] for name in ("student", row["two"])}
+        for reading, order in zip(row["readings"], (("student", row["two"]), (row["two"], "student")), strict=False):
+            parts = shown(reading["sent"])
+            assert reading["sent"] in server.asked and reading["first"] == order[0]
+            if "<|" not in "".join(row["answers"].values()):
+                assert [parts["answer A"], parts["answer B"]] == [row["answers"][name] for name in order]
+    assert [one for one in samples[8:] if one["judged"]] == []
+    # the figures are those of the verdicts, and are told on label, card, page and terminal
+    told = _evaluation(tmp_path)["summary"]["judge"]
+    for one in told["beside"]:
+        verdicts = [row["verdict"] for row in rows if row["two"] == one["against"]]
+        assert {name: number for name, number in one["counts"].items() if number} == {
+            name: verdicts.count(name) for name in set(verdicts)
+        } | {"pairs": 8}
+        row = _row(tmp_path, "student", "win_rate", f"against {one['against']}")
+        assert row["value"] == (one["win_rate"] or {"value": None})["value"]
+    assert _row(tmp_path, "judge", "judge_longer_wins", "pairs")["value"] == 1.0
+    assert told["address"] == "behind an endpoint: models/big-judge"
+    assert not any(
+        gate["name"] == "judge" for gate in json.loads((tmp_path / "4-judge" / "gates.json").read_text())["gates"]
+    )
+    label = json.loads((_bottle(tmp_path) / "label.json").read_text("utf-8"))
+    assert label["strength"]["judge"] == told and "judge" not in label["strength"]["artifacts"]
+    card = (_bottle(tmp_path) / "README.md").read_text("utf-8")
+    page = write_report(tmp_path).read_text("utf-8")
+    console.show_label(label)
+    printed = " ".join(capsys.readouterr().out.split())
+    line = told["reading"][0]
+    assert line in card and "Win rate, as a judge sees it" not in card
+    assert "What a judge of pairs says" in page and "The judge on the student: " in page
+    assert "behind an endpoint: models/big-judge" in card and "pairs against" in printed
+    # neither key nor host has left the house
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes(), path
+    for path in _bottle(tmp_path).rglob("*"):
+        if path.is_file():
+            assert host.encode() not in path.read_bytes(), path
+    assert host not in page
+
+
+def test_a_judge_is_looked_at_before_the_training(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+
+    def found(judge: dict[str, Any]) -> list[tuple[str, str]]:
+        recipe = house.recipe(**{"finish.evaluate.judge": judge})
+        return [(one.what, one.where) for one in judge_generation.check(recipe, tmp_path, house.folder)]
+
+    def first(judge: dict[str, Any]) -> str:
+        (what, where), *_ = found(judge)
+        return f"{what} @ {where}"
+
+    there = "http://127.0.0.1:1/v1"
+    assert "JUDGE_KEY is not set @ finish.evaluate.judge.key" in first(_judge(there))
+    assert "@ finish.evaluate.judge.endpoint" in first(_judge("ftp://x", key=None))
+    assert "needs prices @ finish.evaluate.judge.spending" in first(_judge(there, key=None, spending={"money": 1.0}))
+    assert len(found(_judge("ftp://x", spending={"money": 1.0}))) == 3  # all at once
+    assert found(_judge(there, key=None)) == []
+    with pytest.raises(StillhouseError, match="judge"):
+        house.recipe(**{"finish.evaluate.judge": {"kind": "api", "endpoint": there}})
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}), "utf-8")
+    assert "verdict" in first({"kind": "local", "model": str(encoder)})
+    assert "takes 192 tokens" in first({"kind": "local", "model": str(house.models["teacher"])})
+    plain = shutil.copytree(house.models["untrained"], tmp_path / "plain")
+    (plain / "chat_template.jinja").unlink()
+    config = json.loads((plain / "config.json").read_text("utf-8"))
+    (plain / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 4096}), "utf-8")
+    assert "chat template" in first({"kind": "local", "model": str(plain), "by": "text"})
+    assert found({"kind": "local", "model": str(plain)}) == []
+    if not torch.cuda.is_available():
+        here = {"kind": "local", "model": str(plain), "device": "cuda", "precision": "float32"}
+        assert "@ finish.evaluate.judge.device" in first(here)
+
+    def told(judge: dict[str, Any]) -> str:
+        return " ".join(
+            judge_generation.notes(house.recipe(**{"finish.evaluate.judge": judge}), tmp_path, house.folder)
+        )
+
+    teacher = {"kind": "local", "model": str(house.models["teacher"])}
+    assert "the judge is the teacher" in told(teacher) and "at most 72 questions about 12 test prompts" in told(teacher)
+    copied = shutil.copytree(house.models["teacher"], tmp_path / "copied")  # the same by its files
+    assert "the judge is the teacher" in told({**teacher, "model": str(copied)})
+    assert "that the student was made from" in told({**teacher, "model": str(house.models["student"])})
+    assert "warning" not in told({**teacher, "model": str(plain)})
+    assert "longer ones will fail" in told(teacher)
+    assert f"sent to {there}" in told(_judge(there, spending={"price_prompt": 1.0, "price_answer": 2.0}))
+
+
+def test_a_judge_that_runs_here_and_is_the_teacher_says_so(house: House, tmp_path: Path) -> None:
+    judge = {"kind": "local", "model": str(house.models["teacher"]), "precision": "float32", "prompts": 4, "threads": 1}
+    house.run(tmp_path, house.recipe(**{"finish.evaluate.judge": judge}))
+    evaluation = _evaluation(tmp_path)
+    told = evaluation["summary"]["judge"]
+    assert told["by"].startswith("likelihood") and told["address"] == "teacher"
+    assert any("judges its own answers" in line for line in evaluation["warnings"])
+    # its context is shorter than the question: told, and no reason to stop
+    assert all(one["counts"]["failed"] + one["counts"]["same"] == 4 for one in told["beside"])
+    assert set(told["not_read"]) == {"too long"}
 
 
 def test_what_is_needed_at_the_end_is_checked_at_the_start(house: House, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from stillhouse.plan import make_plan
 from stillhouse.recipe import Classification, Generation, parse_recipe
 from stillhouse.recipe.fields import STEPS, leaves
 
+BEHIND = {"kind": "api", "endpoint": "http://127.0.0.1:1/v1", "model": "judge"}
+OF_AN_ENDPOINT = ("endpoint", "structured", "key", "provider", "batches", "pace", "spending")
 FROM_CONFIG = {"kind": "from-config", "layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 24}
 
 # fields of its own: another value, and the first stage that must run again
@@ -106,6 +108,32 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "finish.evaluate.other_text.data": ("A FILE", "judge"),
     "finish.evaluate.other_text.text": ("other", "judge"),
     "finish.evaluate.other_text.most": (9, "judge"),
+    "finish.evaluate.judge.kind": ("JUDGE BEHIND AN ENDPOINT", "judge"),
+    "finish.evaluate.judge.prompts": (9, "judge"),
+    "finish.evaluate.judge.criteria": ("Better is what is shorter.", "judge"),
+    "finish.evaluate.judge.max_tokens": (9, "judge"),
+    "finish.evaluate.judge.missing": (0.5, "judge"),
+    "finish.evaluate.judge.model": ("OTHER MODEL", "judge"),
+    "finish.evaluate.judge.precision": ("float16", "judge"),
+    "finish.evaluate.judge.by": ("text", "judge"),
+    "finish.evaluate.judge.device": ("cpu", None),
+    "finish.evaluate.judge.batch_tokens": (99, None),
+    "finish.evaluate.judge.threads": (1, None),
+    "finish.evaluate.judge.endpoint": ("http://127.0.0.1:2/v1", "judge"),
+    "finish.evaluate.judge.structured": (False, "judge"),
+    "finish.evaluate.judge.key": ("HOME", None),
+    "finish.evaluate.judge.provider": ("openai", None),
+    "finish.evaluate.judge.batches": (True, None),
+    "finish.evaluate.judge.pace.concurrency": (2, None),
+    "finish.evaluate.judge.pace.requests_per_minute": (60, None),
+    "finish.evaluate.judge.pace.tokens_per_minute": (6000, None),
+    "finish.evaluate.judge.pace.attempts": (2, None),
+    "finish.evaluate.judge.pace.timeout": (5.0, None),
+    "finish.evaluate.judge.pace.poll": (5.0, None),
+    "finish.evaluate.judge.spending.tokens": (1000, None),
+    "finish.evaluate.judge.spending.money": (1.0, None),
+    "finish.evaluate.judge.spending.price_prompt": (3.0, None),
+    "finish.evaluate.judge.spending.price_answer": (3.0, None),
     "finish.audit.identity": (4, "judge"),
     "finish.audit.names": (["Someone"], "judge"),
     "finish.audit.twins": (4, "judge"),
@@ -179,6 +207,9 @@ def start(home: Path, field: str) -> dict[str, Any]:
     for name in ("bbq", "winobias"):
         if field.startswith(f"finish.audit.{name}"):
             made["finish"]["audit"] = {name: {"data": str(home / "rows.jsonl")}}
+    if field.startswith("finish.evaluate.judge"):
+        behind = field.split(".")[3] in OF_AN_ENDPOINT
+        made["finish"]["evaluate"]["judge"] = BEHIND if behind else {"kind": "local", "model": str(home / "teacher")}
     if field.startswith("distill.cuts"):
         tail = {"kind": "quantile", "share": 0.1} if field.endswith("share") else {"kind": "given", "at": 0.5}
         head = {"score": "injection", "point": {"kind": "hard"}}
@@ -200,7 +231,9 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
         value = str(workdir / "model")
         shutil.copytree(home / "teacher", value)
         (Path(value) / "more.txt").write_text("another file")
-    if value == "SECTION":
+    if value == "JUDGE BEHIND AN ENDPOINT":
+        after["finish"]["evaluate"]["judge"] = BEHIND
+    elif value == "SECTION":
         after["distill"]["student"] = {**FROM_CONFIG, "base": str(home / "teacher"), "license": "MIT"}
     elif field == "ferment.answers.kind":
         after["ferment"]["answers"] = {"kind": "given"}
@@ -215,6 +248,16 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
         for mapping in (before, after)
     )
     assert next((step for step in STEPS if old.get(step) != new.get(step)), None) == expected
+
+
+def test_the_plan_says_what_a_judge_is_asked_and_refuses_one_that_is_not_there(home: Path) -> None:
+    assert not make_plan(parse_recipe(start(home, "")), base=home).notes
+    behind = make_plan(parse_recipe(start(home, "finish.evaluate.judge.key")), base=home)
+    assert not behind.problems and "questions about" in behind.notes[0]
+    assert any(f"sent to {BEHIND['endpoint']}" in line for line in behind.notes)
+    here = parse_recipe(start(home, "finish.evaluate.judge.by"), ["finish.evaluate.judge.model=no/such/folder"])
+    gone = make_plan(here, base=home)
+    assert any("no/such/folder" in f"{one.what} {one.where}" for one in gone.problems) and not gone.notes
 
 
 def test_files_for_llama_cpp_ask_for_its_libraries_before_the_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

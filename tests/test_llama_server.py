@@ -13,6 +13,9 @@ from llama_server import INSTALLED, MISSING, served
 from stillhouse.addresses import resolve
 from stillhouse.answers import AnswerStore
 from stillhouse.device import place
+from stillhouse.finish.generation.pairs.behind import EndpointJudge
+from stillhouse.finish.generation.pairs.verdicts import Pair, judge_pairs
+from stillhouse.finish.generation.passages import Prompt
 from stillhouse.teachers import LocalTeacher, Questions
 from stillhouse.teachers.api import ApiClient, Asked, Call, Checks, Endpoint, ask, label_probs, read_label
 from stillhouse.teachers.templates import text_ids, texts_ids
@@ -55,6 +58,17 @@ def test_text_comes_with_its_reason_and_its_tokens(url: str, tmp_path: Path) -> 
         assert (answer.finish == "length") == (answer.usage.answer == 12)
     again = asked_of(url, tmp_path / "a.sqlite", calls, KEEP)
     assert (again.known, again.spent.answers) == (8, 0)
+
+
+def test_a_question_to_a_judge_that_it_cannot_take_is_a_failure_and_no_verdict(url: str, tmp_path: Path) -> None:
+    endpoint = Endpoint(url, "tiny")
+    judge = EndpointJudge(endpoint, lambda checks: ApiClient(endpoint, checks=checks), "Better is what is right.", 64)
+    pair = Pair(Prompt("0", None, PROMPTS[0], None), "student", "teacher", ("fine", "dull and grim"))
+    with AnswerStore(tmp_path / "a.sqlite") as answers:  # its context is shorter than the frame
+        (judged,) = judge_pairs([pair], judge, store=answers).pairs
+        assert judged.verdict == "failed" and answers.count() == 0
+    for reading in judged.readings or ():
+        assert reading.reason.startswith("rejected by the server") and "context" in reading.reason and reading.lost
 
 
 def test_labels_under_a_schema_are_of_the_list(url: str, tmp_path: Path) -> None:

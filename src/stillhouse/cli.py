@@ -83,6 +83,8 @@ def check(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     plan = make_plan(_load(recipe, overrides), base=recipe.parent)
     console.show_plan(plan)
     plan.raise_problems()
+    if plan.notes and not plan.step("judge").cached:
+        console.show_explanation(list(plan.notes))
     if not plan.step("ferment").cached:
         from stillhouse.forecast import forecast
 

@@ -17,6 +17,7 @@ from stillhouse.errors import Problem, StillhouseError
 from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.fields import STEPS, Step, values
 from stillhouse.recipe.generation import Generation
+from stillhouse.recipe.judge import LocalJudge
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.rights import RightsView, view_rights
 from stillhouse.recipe.teachers import ApiTeacher, LocalTeacher
@@ -66,7 +67,7 @@ class PlannedStep:
 class Plan:
     """All steps of a recipe, its rights, and every problem found without running anything.
 
-    rights: ``None`` where the recipe has other problems that come first.
+    rights: ``None`` where the recipe has other problems that come first. notes: what stops nothing and should be known.
     """
 
     recipe: Recipe
@@ -75,6 +76,7 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     rights: RightsView | None
     problems: tuple[Problem, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     def step(self, name: str) -> PlannedStep:
         """The step of that name."""
@@ -91,6 +93,7 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
     run_folder = Path(recipe.paths.runs) / recipe.name
     cache = Path(recipe.paths.cache)
     problems: list[Problem] = []
+    notes: list[str] = []
     files: dict[str, Files | None] = {}
     for path, address in addresses_of(recipe).items():
         try:
@@ -108,10 +111,13 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
         except StillhouseError as error:  # the user's own terms file
             problems += error.problems
         for name in step_names(recipe):
-            problems += stage_module(recipe.task, name).check(recipe, cache, base)
+            module = stage_module(recipe.task, name)
+            problems += module.check(recipe, cache, base)
+            if not problems and hasattr(module, "notes"):
+                notes += module.notes(recipe, cache, base)
         problems += _missing_libraries(recipe)
     steps = _steps(recipe, run_folder, files, rights)
-    return Plan(recipe, base, run_folder, tuple(steps), rights, tuple(problems))
+    return Plan(recipe, base, run_folder, tuple(steps), rights, tuple(problems), tuple(notes))
 
 
 def addresses_of(recipe: Recipe) -> dict[str, str]:
@@ -170,6 +176,8 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
     if step == "ferment":
         for teacher in recipe.ferment.teachers:
             found[f"precision chosen for {teacher.name}"] = _chosen_precision(teacher)
+    if step == "judge" and isinstance(recipe, Generation) and isinstance(recipe.finish.evaluate.judge, LocalJudge):
+        found["precision chosen for the judge"] = _chosen_precision(recipe.finish.evaluate.judge)
     return found
 
 
@@ -188,7 +196,7 @@ def _rights_ingredients(
     return found
 
 
-def _chosen_precision(section: LocalTeacher | ApiTeacher) -> str:
+def _chosen_precision(section: LocalTeacher | ApiTeacher | LocalJudge) -> str:
     """`auto` resolves to what this machine has, and that changes the answers."""
     if isinstance(section, ApiTeacher):
         return "the endpoint's"

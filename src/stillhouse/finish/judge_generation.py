@@ -1,8 +1,8 @@
 """The first step of stage 4 for ``text-generation``: judges what may ship beside teacher and controls.
 
 Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``evaluation.json``, ``samples.jsonl``,
-``audit.json`` and ``gates.json``. The student that is judged is read from the files that would ship, in the precision
-in which they would; controls are rounded alike.
+``audit.json`` and ``gates.json``, and ``judged.jsonl`` where the recipe names a judge of pairs. The student that is
+judged is read from the files that would ship, in the precision in which they would; controls are rounded alike.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.generation.summary import summarize, warnings
 from stillhouse.finish.inputs_generation import asked_of, held_passages, speakers_of, stored_answers, test_prompts
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
+from stillhouse.finish.pairs_generation import check_judge, judge_of, notes_on_judge
 from stillhouse.recipe.bind import teacher_bytes
 from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.teachers import LocalTeacher
@@ -43,7 +44,8 @@ LIBRARIES = ("torch", "transformers", "numpy", "scipy", "gguf", "xllamacpp")
 
 
 def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
-    """The verifier, and the text for perplexity where it is already here: both are needed only after the training."""
+    """The verifier, the judge of pairs, and the text for perplexity where it is already here: all are needed only
+    after the training."""
     problems: list[Problem] = []
     answers, other = asked_of(recipe), recipe.finish.evaluate.other_text
     try:
@@ -58,7 +60,12 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
         problems += error.problems
     except TypeError as error:
         problems.append(Problem(str(error), "ferment.answers.verify_with", "see `docs/recipe.md` for its options"))
-    return problems
+    return [*problems, *check_judge(recipe, cache, base)]
+
+
+def notes(recipe: Generation, cache: Path, base: Path) -> list[str]:
+    """What stops nothing and should be known before the run."""
+    return notes_on_judge(recipe, cache, base)
 
 
 def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
@@ -92,6 +99,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     device = str(speakers[STUDENT].model.device)
     bottled = gguf_of(recipe, artifacts, rows_in, stored, progress)
     del speakers  # the teacher is loaded again for the clock, plain and in the student's precision
+    compared = judge_of(recipe, places, heard, progress)
     speeds = _speeds(recipe, places, artifacts, device, progress)
     rows = [
         *heard.rows,
@@ -101,11 +109,12 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     speed = {"precision": recipe.finish.precision, **{name: _speed_value(one) for name, one in speeds.items()}}
     summary = summarize(rows, heard.contrasts, speed=speed, size=size, counts=heard.counts)
     summary["gguf"] = list(bottled.told) if bottled else []
+    summary["judge"] = dict(compared.summary) if compared else None
     Judgement(
-        rows=rows,
+        rows=[*rows, *(compared.rows if compared else ())],
         summary=summary,
         shipped={"artifact": STUDENT, "file": "model.safetensors", "precision": recipe.finish.precision},
-        warnings=warnings(summary),
+        warnings=[*warnings(summary), *(compared.warnings if compared else ())],
         findings=findings,
         gates=[
             gate
@@ -119,10 +128,11 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             )
             if gate is not None
         ],
-        samples=heard.samples,
+        samples=compared.samples if compared else heard.samples,
     ).write(places.draft)
     failed = len(rows_in) - heard.judged
-    return StageResult({"rows_in": len(rows_in), "kept": heard.judged, "cut": 0, "failed": failed, **summary})
+    facts = {"judge": dict(compared.facts)} if compared else {}
+    return StageResult({"rows_in": len(rows_in), "kept": heard.judged, "cut": 0, "failed": failed, **summary}, facts)
 
 
 def _retention(heard: Heard, recipe: Generation) -> Gate | None:

@@ -62,6 +62,7 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
             f"- Size: {size_words(strength['size'])}.",
             *_gguf_lines(strength["gguf"]),
+            *_judge_lines(strength.get("judge")),
         ],
         use={
             "`transformers`": [
@@ -106,6 +107,23 @@ def _gguf_lines(files: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _judge_lines(judge: Mapping[str, Any] | None) -> list[str]:
+    """What a judge of pairs said, and whether it can be trusted."""
+    if not judge:
+        return []
+    lines = [
+        "",
+        "### A judge of pairs",
+        "",
+        f"`{judge['address']}` read {judge['prompts']} held-out prompts with the student's answer and another's, each "
+        f"in both orders ({judge['by']}). It was told: {_quoted(judge['criteria'])} Its verdicts are reported and "
+        "decide no gate.",
+        "",
+        *(f"- {line}" for line in judge["reading"]),
+    ]
+    return [*lines, *(f"- Warning: {line}." for line in judge["warnings"])]
+
+
 def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
     """What was measured, as names and words for a terminal."""
     strength = label["strength"]
@@ -118,6 +136,9 @@ def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("distillation", line) for line in strength["reading"]]
     rows += [("recovered gap", line) for line in _gap_lines(strength["contrasts"])]
     rows += [("speed", speed_words(strength["speed"])), ("size", size_words(strength["size"]))]
+    judge = strength.get("judge")
+    if judge:
+        rows += [(f"judge: {judge['address']}", line) for line in (*judge["reading"], *judge["warnings"])]
     return rows
 
 

@@ -17,6 +17,7 @@ from stillhouse.device import place
 from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
 from stillhouse.recipe.classification import PromptSection
+from stillhouse.recipe.judge import ApiJudge, LocalJudge
 from stillhouse.recipe.model import Recipe
 from stillhouse.recipe.teachers import ApiLabeler, ApiTeacher, LocalTeacher
 from stillhouse.teachers import ClassifierTeacher, Teacher, is_classifier
@@ -37,7 +38,7 @@ def prompt_of(section: PromptSection, labels: tuple[str, ...]) -> Prompt:
     )
 
 
-def load_teacher(section: LocalTeacher, *, cache: Path, base: Path) -> Teacher:
+def load_teacher(section: LocalTeacher | LocalJudge, *, cache: Path, base: Path) -> Teacher:
     """A teacher that runs here, fetched if need be, and loaded."""
     files = resolve(section.model, cache=cache, base=base)
     placement = place(section.device, section.precision)
@@ -58,12 +59,12 @@ def teacher_bytes(recipe: Recipe, *, cache: Path, base: Path) -> int | None:
     return total
 
 
-def endpoint_of(section: ApiTeacher) -> Endpoint:
+def endpoint_of(section: ApiTeacher | ApiJudge) -> Endpoint:
     """The section's endpoint; raises :class:`StillhouseError` for an address that is none or holds a secret."""
     return Endpoint(section.endpoint, section.model)
 
 
-def key_of(section: ApiTeacher) -> Key | None:
+def key_of(section: ApiTeacher | ApiJudge) -> Key | None:
     """The key, from the environment variable that the recipe names; raises when that is not set."""
     if section.key is None:
         return None
@@ -71,13 +72,13 @@ def key_of(section: ApiTeacher) -> Key | None:
     if not value:
         raise StillhouseError(
             f"the environment variable {section.key} is not set",
-            where="ferment.teacher.key",
+            where="finish.evaluate.judge.key" if isinstance(section, ApiJudge) else "ferment.teacher.key",
             fix=f"export {section.key}=… with the endpoint's key",
         )
     return Key(value)
 
 
-def new_client(section: ApiTeacher, checks: Checks) -> ApiClient:
+def new_client(section: ApiTeacher | ApiJudge, checks: Checks) -> ApiClient:
     """A client with the section's pace, prices and whole budget."""
     pace, spending = section.pace, section.spending
     limits = Limits(
@@ -92,7 +93,7 @@ def new_client(section: ApiTeacher, checks: Checks) -> ApiClient:
     return ApiClient(endpoint, key=key, limits=limits, budget=budget, prices=prices_of(section), checks=checks)
 
 
-def prices_of(section: ApiTeacher) -> Prices | None:
+def prices_of(section: ApiTeacher | ApiJudge) -> Prices | None:
     """The recipe's prices; else those that the package genai-prices knows, where it is installed."""
     spending = section.spending
     if spending.price_prompt is not None and spending.price_answer is not None:

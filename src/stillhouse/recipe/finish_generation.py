@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from stillhouse.recipe.fields import Section, execution, result
+from stillhouse.recipe.judge import ApiJudge, LocalJudge
 from stillhouse.recipe.licensed import Seed, Share
 from stillhouse.recipe.model import Finishing, GateName
 
@@ -36,6 +37,10 @@ class Evaluate(Section):
     other_text: Annotated[OtherText | None, Field(description="Text that the teacher did not write; empty: none")] = (
         None
     )
+    judge: Annotated[
+        Annotated[LocalJudge | ApiJudge, Field(discriminator="kind")] | None,
+        Field(description="A model that compares the answers of student, teacher and controls; empty: none"),
+    ] = None
 
 
 class Gguf(Section):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 from stillhouse.finish.evaluate import TEACHER
+from stillhouse.finish.generation.pairs.figures import JUDGE
 from stillhouse.report.cut_chart import cuts
 from stillhouse.report.data import Outcome, Run
 from stillhouse.report.flow import flow
@@ -199,7 +200,7 @@ def _foot(run: Run) -> list[Html]:
     ]
     if run.judgement:
         judged, role = run.judgement, role_of(run.judgement)
-        here = {role(row.artifact) for row in judged.rows}
+        here = {role(row.artifact) for row in judged.rows if row.artifact != JUDGE}
         shapes = [element("li", glyph(one), words) for one, words in ROLES.items() if one in here]
         shipped = f"What ships: {artifact_name(str(judged.shipped['artifact']))}, {judged.shipped['file']}."
         found += [element("ul", *shapes, class_="legend"), element("p", shipped)]

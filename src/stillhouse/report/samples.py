@@ -10,6 +10,7 @@ from typing import Any
 
 from stillhouse.finish.evaluate import TEACHER
 from stillhouse.finish.generation.contrast import STUDENT
+from stillhouse.report.compared import compared
 from stillhouse.report.data import Run
 from stillhouse.report.markup import Html, details, element, joined
 from stillhouse.report.pictures import glyph
@@ -32,7 +33,8 @@ def samples(run: Run) -> list[Html]:
             )
         ]
     shown = judged.samples[: run.samples_shown]
-    found = [element("p", "Held-out inputs, the same for all models, chosen by hash and not by quality.")]
+    found = compared(run)
+    found.append(element("p", "Held-out inputs, the same for all models, chosen by hash and not by quality."))
     found += [_sample(run, number, one) for number, one in enumerate(shown, start=1)]
     if len(shown) < len(judged.samples):
         words = f"These are {count(len(shown))} of {count(len(judged.samples))}; 4-judge/samples.jsonl has all."
@@ -55,8 +57,15 @@ def _sample(run: Run, number: int, sample: Mapping[str, Any]) -> Html:
         details("The controls", element("div", *(_answer(run, name, answers[name]) for name in rest), class_="answers"))
         if rest
         else None,
+        _judged(sample),
         class_="sample",
     )
+
+
+def _judged(sample: Mapping[str, Any]) -> Html | None:
+    """What a judge of pairs said of the student's answer, where there is one."""
+    said = [f"{verdict} against {name}" for name, verdict in (sample.get("judged") or {}).items()]
+    return element("p", f"The judge on the student: {', '.join(said)}.", class_="quiet") if said else None
 
 
 def _answer(run: Run, name: str, answer: Mapping[str, Any]) -> Html:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stillhouse.finish.evaluate import TEACHER, Row
+from stillhouse.finish.generation.pairs.figures import METRICS as OF_JUDGE
 from stillhouse.finish.judgement import Judgement
 from stillhouse.report.data import Run
 from stillhouse.report.markup import Html, details, element
@@ -18,7 +19,7 @@ from stillhouse.report.words import METRICS, artifact_name, count, metric_of
 
 # what a test is about comes first; all other measures can be unfolded
 _LEADING = ("accuracy", "agreement", "kl", "verified")
-_ELSEWHERE = ("bytes", "texts_per_s", "prefill_tokens_per_s", "decode_tokens_per_s")
+_ELSEWHERE = ("bytes", "texts_per_s", "prefill_tokens_per_s", "decode_tokens_per_s", *OF_JUDGE)
 _RETENTION = (
     "retention_difference",
     "retention_difference_lower_95",

@@ -6,7 +6,7 @@ heard = hear(speakers, held={"answers": passages}, prompts=prompts, documents=ro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -48,7 +48,8 @@ class Certainty:
 @dataclass(frozen=True)
 class Heard:
     """samples: every prompt with every model's answer. counts: passages and prompts, and those left out. judged:
-    documents that take part in any figure. right: of each model, which of the prompts with a verdict it got right."""
+    documents that take part in any figure. right: of each model, which of the prompts with a verdict it got right.
+    prompts, said: what was asked, and what each model wrote to it, in that order."""
 
     rows: list[Row]
     contrasts: list[Contrast]
@@ -56,6 +57,8 @@ class Heard:
     counts: dict[str, int]
     judged: int
     right: Mapping[str, Flags] | None = None
+    prompts: Sequence[Prompt] = ()
+    said: Mapping[str, Sequence[Written]] = field(default_factory=dict)
 
 
 def hear(
@@ -102,9 +105,8 @@ def hear(
     counts |= {"prompts": len(asked), "prompts left out: some model cannot take them": len(prompts) - len(asked)}
     rows += [row for one in found for row in one.rows()]
     judged |= {prompt.document for prompt in asked}
-    return Heard(
-        rows, found, _samples(asked, said, checked), counts, len(judged), checked.right if checked is not None else None
-    )
+    right = checked.right if checked is not None else None
+    return Heard(rows, found, _samples(asked, said, checked), counts, len(judged), right, asked, said)
 
 
 def _slices(documents: Sequence[Document], held: HeldText) -> tuple[dict[str, Bools], int]:
