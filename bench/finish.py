@@ -20,6 +20,7 @@ PARTS: Parts = {
     "gguf": ("finish_gguf", "gguf"),
     "signature": ("finish_signature", "signature"),
     "writing": ("finish_writing", "writing"),
+    "pairs": ("finish_pairs", "figures"),
     "report": ("finish_report", "report"),
 }
 
