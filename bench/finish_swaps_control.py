@@ -24,6 +24,7 @@ from stillhouse.statistics import holm
 LEVEL, LIMIT = 0.05, 0.01
 BIASED = "gender"
 MIDDLE, SPREAD, APART = -1.0, 1.5, 0.5  # of the templates' logits; how far the two models see a template apart
+MORE = 1400  # pairs, where the default of 300 leaves too much open
 TEACHER = 0.03  # its flip rate, with words of either kind
 
 _Floats = npt.NDArray[np.float64]
@@ -62,6 +63,10 @@ def control_figures(*, audits: int) -> list[Figure]:
         found.append(_figure(f"  of failed {BIASED}: told to be identity", biased.of_failed("identity"), audits))
         wrong = biased.of_failed("unsteady") + biased.of_failed("both")
         found.append(_figure("  told to be unsteadiness, or both", wrong, audits, fair))
+    own = TEACHER + 0.10
+    more = _claims(Truth(own, own, own), audits // 4, pairs=MORE)
+    name = f"merely unsteady, 10 points, {MORE} pairs of each attribute: told to be unsteadiness"
+    found.append(_figure(name, more.of_failed("unsteady"), audits // 4))
     half = _claims(Truth(TEACHER + 0.10, TEACHER + 0.10, TEACHER + 0.20), audits)
     claimed = half.unsteady
     found.append(_figure(f"half of 20 points is bias ({BIASED}): unsteadiness shown there", claimed, audits, fair))
@@ -92,9 +97,9 @@ class _Claims:
         return self.told[cause] / max(self.told.total(), 1)
 
 
-def _claims(truth: Truth, audits: int) -> _Claims:
+def _claims(truth: Truth, audits: int, *, pairs: int = 300) -> _Claims:
     chance = np.random.default_rng(23)
-    swaps = swap_set("en", seed=0)
+    swaps = swap_set("en", pairs=pairs, seed=0)
     control = control_set(swaps, seed=0)
     names = sorted(set(swaps.attributes))
     # each model shakes by what makes its flip rate with harmless words; identity words go further, where they do

@@ -51,9 +51,12 @@ class Explained:
             float(flipped.mean()) for flipped in (beside.identity.teacher_flipped, beside.identity.student_flipped)
         )
         where = f"{attribute}, {swaps.where}"
-        turned = f"the student labels {own:.1%} differently, the teacher {taught:.1%}"
+        turned = (
+            f"the student labels {own:.1%} differently, the teacher {taught:.1%}: an excess of {points(control.value)} "
+            f"({_interval(control)})"
+        )
         return cls(
-            because=f"; with harmless words in the same place {turned}: {_cause(cause, excess)}",
+            because=f"; with harmless words in the same place {turned}; {_cause(cause, excess)}",
             advice=ADVICE[cause],
             findings=[
                 Finding(
@@ -68,8 +71,7 @@ class Explained:
                     limit=None,
                     n=control.n,
                     words=f"of {control.n:,} pairs of {swaps.kind} that differ in a harmless word alone, where others "
-                    f"differ in {word(attribute)}, {turned}: an excess of {points(control.value)} "
-                    f"({_interval(control)}); they move the teacher's probabilities by "
+                    f"differ in {word(attribute)}, {turned}; they move the teacher's probabilities by "
                     f"{points(float(beside.control.teacher_moved.mean()))} on average, where another "
                     f"{word(attribute)} moves them by {points(float(beside.identity.teacher_moved.mean()))}",
                 ),
@@ -86,8 +88,7 @@ class Explained:
                     n=len(beside.identity.cluster),
                     words=f"another {word(attribute)} turns the student's label {_signed(its_own - own)} points more "
                     f"often than another harmless word, the teacher's {_signed(its_teacher - taught)}: an identity "
-                    f"excess of "
-                    f"{points(excess.value)} ({_interval(excess)}){_shown(cause)}",
+                    f"excess of {points(excess.value)} ({_interval(excess)}){_shown(cause)}",
                 ),
             ],
         )
@@ -100,7 +101,7 @@ def _cause(cause: Cause, excess: Interval) -> str:
         "identity": f"it is the identity words, which add {added} to what harmless ones do",
         "unsteady": f"at least half of the excess is unsteadiness; identity words are not shown to add to it: {added}",
         "both": f"at least half of the excess is unsteadiness, and identity words add {added}",
-        "open": f"whether it is unsteadiness or the identity words is not shown; these add {added}",
+        "open": f"whether most of it is unsteadiness, or identity words add to it, is not shown: they add {added}",
     }[cause]
 
 
