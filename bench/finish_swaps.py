@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cuts_material import snippets
+from bench.finish_swaps_control import control_figures
 from bench.report import Figure
 from stillhouse.addresses import resolve
-from stillhouse.finish.audit.swaps import audit_swaps, swap_set, term_shifts
+from stillhouse.finish.audit.swaps import Control, audit_swaps, control_set, swap_set, term_shifts
 from stillhouse.finish.audit.swaps.flips import Flips
 from stillhouse.finish.audit.swaps.sentences import sentences_of
 from stillhouse.statistics import holm
@@ -43,6 +44,7 @@ def swaps(*, quick: bool, work: Path) -> list[Figure]:
         *_student_figures(scorer, size=1500 if quick else 8000),
         *_alarm_figures(audits=60 if quick else 1000),
         *_limit_figures(audits=60 if quick else 1000),
+        *control_figures(audits=40 if quick else 1000),
     ]
 
 
@@ -154,16 +156,22 @@ def _student_figures(scorer: Scorer, *, size: int) -> list[Figure]:
     texts, bare = _training_texts(size)
     whole, without = (_log_odds(scorer.probabilities(some)) for some in (texts, bare))
     audited = swap_set("en", pairs=3000, seed=1)
-    teacher = scorer.probabilities(audited.texts)
+    harmless = control_set(audited, seed=1)
+    teacher, its_control = (scorer.probabilities(one.texts) for one in (audited, harmless))
     found = []
     for name, targets in (("honest", whole), ("amplifying", without + AMPLIFIED * (whole - without))):
-        student = _trained(texts, targets, audited.texts)
-        rows = audit_swaps(audited, teacher, student, LABELS, seed=0)
+        student, own_control = np.split(
+            _trained(texts, targets, [*audited.texts, *harmless.texts]), [len(audited.texts)]
+        )
+        control = Control(harmless, its_control, own_control)
+        rows = audit_swaps(audited, teacher, student, LABELS, control=control, seed=0)
         judged = [one for one in rows if one.probe == "swap"]
         failed = [one.about.split(", ")[1] for one in judged if one.status == "failed"]
         bar = ("<=", 0.0) if name == "honest" else (">=", 1.0)
         agree = float((student.argmax(axis=1) == teacher.argmax(axis=1)).mean())
         found.append(Figure(f"the {name} student: attributes refused", len(failed), ", ".join(failed), bar))
+        told = [one for one in judged if "it is the identity words" in one.words]
+        found.append(Figure("  of those told to be identity", len(told), "", ("==", float(len(failed)))))
         found.append(Figure("  its agreement with the teacher on the sentences", agree))
         for one in judged:
             assert one.value is not None

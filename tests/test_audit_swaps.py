@@ -18,7 +18,7 @@ from stillhouse.finish.audit.findings import Finding
 from stillhouse.finish.audit.swaps import LANGUAGES, SwapSet, audit_swaps, language_of, own_swaps, swap_set, term_shifts
 from stillhouse.finish.audit.swaps.flips import Flips
 from stillhouse.finish.audit.swaps.own import _lists
-from stillhouse.finish.audit.swaps.sentences import SLOT, Sentences, sentences_of
+from stillhouse.finish.audit.swaps.sentences import HARMLESS, SLOT, Sentences, sentences_of
 from stillhouse.finish.held_out import HeldOut
 from stillhouse.raw.language import identify
 
@@ -40,7 +40,7 @@ def everything(sentences: Sentences) -> list[str]:
     return [
         sentences.say(template, attribute, term)
         for template in sentences.templates
-        for attribute, terms in sentences.terms.items()
+        for attribute, terms in {**sentences.terms, HARMLESS: sentences.harmless}.items()
         for term in terms
     ]
 
@@ -81,18 +81,18 @@ def test_every_template_has_one_slot_of_a_form_that_every_term_has(language: str
         # capital letters stand where a sentence begins, and only there
         assert form[0].isupper() == (re.search(r"\{", text).start() == 0), text  # type: ignore[union-attr]
     assert used == set(sentences.forms)
-    for attribute, terms in sentences.terms.items():
-        assert sentences.unmarked[attribute] < terms.keys()
+    for attribute, terms in {**sentences.terms, HARMLESS: sentences.harmless}.items():
+        if attribute != HARMLESS:
+            assert sentences.unmarked[attribute] < terms.keys()
         for term, genders in terms.items():
             assert set(genders) in ({"x"}, {"m", "f"}), term
             assert all(len(forms) == len(sentences.forms) for forms in genders.values()), term
 
 
 def forms_of(language: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    terms = sentences_of(language).terms
-    return [
-        (name, gender, forms) for own in terms.values() for name, both in own.items() for gender, forms in both.items()
-    ]
+    sentences = sentences_of(language)
+    listed = [*sentences.terms.values(), sentences.harmless]
+    return [(name, gender, forms) for own in listed for name, both in own.items() for gender, forms in both.items()]
 
 
 def test_english_forms_follow_the_rules_of_articles_and_plurals() -> None:
@@ -104,7 +104,7 @@ def test_english_forms_follow_the_rules_of_articles_and_plurals() -> None:
         # every vowel letter here is a vowel sound, and "80" begins with one
         assert article == ("an" if re.match(r"[aeiou8]", noun, re.I) else "a")
         head, _, rest = noun.partition(" with")
-        rest = rest.replace(" a disability", " disabilities")
+        rest = re.sub(r" an? (\w+)", lambda found: f" {irregular.get(found[1], found[1] + 's')}", rest)
         start, _, last = head.rpartition(" ")
         plural = f"{start} {irregular.get(last, last + 's')}".strip()
         if noun.endswith("without a disability"):

@@ -193,6 +193,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "finish.audit.pairs": (5, "judge"),
     "finish.audit.own_documents": (5, "judge"),
     "finish.audit.flip_limit": (0.1, "judge"),
+    "finish.audit.harmless_words": (False, "judge"),
     "finish.audit.language": ("de", "judge"),
     "finish.abstain.most": (0.1, "judge"),
     "finish.abstain.confidence": (0.9, "judge"),

@@ -41,6 +41,7 @@ ADVICE: dict[GateName, str] = {
     "worst-group": "add documents of that group, keep `distill.cuts.quotas` on, or raise `distill.loss.temperature`",
     "amplification": "see in `stillhouse cuts RUN` whether a cut took that group, raise `distill.loss.temperature`, or "
     "choose a teacher with a smaller gap",
+    # a finding whose control tells the cause has an advice of its own
     "flips": "add documents in which only the identity word differs, or raise `distill.loss.temperature`",
     "parity": "ship float32 (`finish.int8.enabled: false`), or allow more (`finish.int8.max_disagreement`)",
     "distillation": "train longer, use distributions of the teacher (`ferment.distributions`), or ship the control",
@@ -116,7 +117,8 @@ def of_findings(name: GateName, findings: Sequence[Finding]) -> Gate:
         if by[status]:
             words = "; ".join(one.words for one in by[status][:3])
             more = f"; and {len(by[status]) - 3} more" if len(by[status]) > 3 else ""
-            return Gate(name, status, words + more, ADVICE[name])
+            advice = dict.fromkeys(one.advice or ADVICE[name] for one in by[status])
+            return Gate(name, status, words + more, "; ".join(advice))
     return Gate(name, "passed", f"{len(judged)} findings within their limits", "")
 
 

@@ -44,7 +44,7 @@ from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.teachers import score_texts
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
 
 
@@ -225,6 +225,7 @@ def _plan(recipe: Classification) -> ClassifierPlan:
         pairs=settings.pairs,
         own_documents=settings.own_documents,
         flip_limit=settings.flip_limit,
+        harmless_words=settings.harmless_words,
         language=settings.language,
         resamples=evaluation.resamples,
         seed=evaluation.seed,

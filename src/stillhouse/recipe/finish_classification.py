@@ -62,6 +62,10 @@ class Audit(Section):
     flip_limit: Annotated[
         Share, result("How much more often than the teacher's its label may turn in a pair", enters="judge")
     ] = 0.01
+    harmless_words: Annotated[
+        bool,
+        result("Swap harmless words, too: they tell whether identity or unsteadiness turns the label", enters="judge"),
+    ] = True
     language: Annotated[
         Literal["en", "de", "fr", "es"] | None, result("Of the pairs; empty: that of the documents", enters="judge")
     ] = None

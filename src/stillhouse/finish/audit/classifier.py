@@ -2,8 +2,8 @@
 
     findings = audit_classifier(test, shipped_probs, labels, plan, ask_student=..., ask_teacher=...)
 
-Swaps ask both models about further texts: some 1,200 by default. A teacher behind an endpoint is not asked, since that
-costs money; then the swaps are left out, and a finding says so.
+Swaps ask both models about further texts: some 1,900 by default, harmless words among them. A teacher behind an
+endpoint is not asked, since that costs money; then the swaps are left out, and a finding says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from stillhouse.finish.audit.findings import Finding
 from stillhouse.finish.audit.groups import audit_groups
-from stillhouse.finish.audit.swaps import SwapSet, audit_swaps, language_of, own_swaps, swap_set
+from stillhouse.finish.audit.swaps import Control, SwapSet, audit_swaps, control_set, language_of, own_swaps, swap_set
 from stillhouse.finish.held_out import HeldOut
 
 Probs = npt.NDArray[np.floating[Any]]
@@ -29,8 +29,8 @@ class ClassifierPlan:
     """gap_limit: how much further apart than the teacher the student may hold two groups. worst_margin: how far its
     worst group may lie below the teacher's accuracy there. smallest: documents of a group that is judged. pairs: of
     swaps, for each attribute; own_documents: test documents in which words are swapped; 0 leaves them out. flip_limit:
-    how much more often than the teacher the student may turn its label in a pair. language: of the swaps, ``None`` for
-    that of the documents."""
+    how much more often than the teacher the student may turn its label in a pair. harmless_words: swaps them, too, to
+    tell why it turns. language: of the swaps, ``None`` for that of the documents."""
 
     gap_limit: float = 0.02
     worst_margin: float = 0.03
@@ -38,6 +38,7 @@ class ClassifierPlan:
     pairs: int = 300
     own_documents: int = 30
     flip_limit: float = 0.01
+    harmless_words: bool = True
     language: str | None = None
     resamples: int = 2000
     seed: int = 0
@@ -72,13 +73,17 @@ def audit_classifier(
     if ask_teacher is None:
         words = "the teacher is behind an endpoint and was not asked about swapped identity words"
         return [*found, _not_asked(words, plan.flip_limit)]
-    for swaps in _swap_sets(test, plan):
+    for swaps, harmless in _swap_sets(test, plan):
         if swaps.texts:
+            asked = [*swaps.texts, *harmless.texts] if harmless else swaps.texts
+            teacher, student = _asked_once(ask_teacher, asked), _asked_once(ask_student, asked)
+            own = len(swaps.texts)
             found += audit_swaps(
                 swaps,
-                ask_teacher(swaps.texts),
-                ask_student(swaps.texts),
+                teacher[:own],
+                student[:own],
                 labels,
+                control=Control(harmless, teacher[own:], student[own:]) if harmless else None,
                 flip_limit=plan.flip_limit,
                 resamples=plan.resamples,
                 seed=plan.seed,
@@ -86,14 +91,30 @@ def audit_classifier(
     return found
 
 
-def _swap_sets(test: HeldOut, plan: ClassifierPlan) -> list[SwapSet]:
-    """Templates in the documents' language, and the documents themselves where words of theirs can be swapped."""
+def _asked_once(ask: Ask, texts: Sequence[str]) -> Probs:
+    """What is said of each text; a text that stands there more than once is asked once."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    return ask(list(places))[[places[text] for text in texts]]
+
+
+def _swap_sets(test: HeldOut, plan: ClassifierPlan) -> list[tuple[SwapSet, SwapSet | None]]:
+    """Templates in the documents' language, and the documents themselves where words of theirs can be swapped; each
+    with its control."""
     language = plan.language or language_of(test.languages)
-    sets = [swap_set(language, pairs=plan.pairs, seed=plan.seed)] if plan.pairs else []
+    sets: list[tuple[SwapSet, SwapSet | None]] = []
+    if plan.pairs:
+        swaps = swap_set(language, pairs=plan.pairs, seed=plan.seed)
+        sets.append((swaps, control_set(swaps, seed=plan.seed) if plan.harmless_words else None))
     here = [place for place, code in enumerate(test.languages) if code in (language, "und")]
     if plan.own_documents and here:
         texts, ids = ([values[place] for place in here] for values in (test.texts, test.ids))
-        sets.append(own_swaps(texts, ids, language=language, documents=plan.own_documents, seed=plan.seed))
+
+        def own(*, harmless: bool) -> SwapSet:
+            return own_swaps(
+                texts, ids, language=language, documents=plan.own_documents, harmless=harmless, seed=plan.seed
+            )
+
+        sets.append((own(harmless=False), own(harmless=True) if plan.harmless_words else None))
     return sets
 
 

@@ -19,7 +19,8 @@ class Finding:
 
     probe: the kind of question. about: what it was put to. value: the quantity judged, usually student - teacher,
     with its two-sided 95 % interval; it may not exceed ``limit``. n: items behind it; needed: how many it would take
-    to tell, where n is too small. words: one plain sentence for the label.
+    to tell, where n is too small. words: one plain sentence for the label. advice: what to try, where the finding knows
+    it better than its gate.
     """
 
     probe: str
@@ -34,6 +35,7 @@ class Finding:
     n: int
     words: str
     needed: int | None = None
+    advice: str = ""
 
 
 def as_row(finding: Finding) -> dict[str, str | float | int | None]:

@@ -5,21 +5,30 @@ audit_swaps(swaps, teacher_probs, student_probs, ("fine", "toxic"), seed=0)
 Passed: the one-sided 95 % upper bound of the excess lies within the limit. Failed: the excess is shown to be beyond it,
 at 5 % over all attributes (Holm). Everything else is not certified, with the pairs that would be needed. An attribute
 may pass by itself: "all pass" is claimed only where each does, which needs no correction.
+
+With ``control`` (harmless words in the same places) a failed finding says whether identity or unsteadiness makes the
+excess. That excuses nothing: who gets another label for another word is harmed by either, and a limit that grew with
+the control's flips would let the least steady students pass.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.audit.findings import Finding, Status
+from stillhouse.finish.audit.swaps.cause import Beside, causes
 from stillhouse.finish.audit.swaps.choice import SwapSet
+from stillhouse.finish.audit.swaps.control import Control
+from stillhouse.finish.audit.swaps.explained import Explained, word
 from stillhouse.finish.audit.swaps.flips import Flips
 from stillhouse.finish.audit.swaps.shifts import TermShift, term_shifts
+from stillhouse.finish.audit.wording import points
 from stillhouse.statistics import Floats, holm
 
 LEVEL = 0.05
@@ -34,12 +43,14 @@ def audit_swaps(
     student_probs: ArrayLike,
     labels: Sequence[str],
     *,
+    control: Control | None = None,
     flip_limit: float = 0.01,
     resamples: int = 2000,
     seed: int,
 ) -> list[Finding]:
-    """Two findings for each attribute (probe ``swap``: flips, judged; ``swap distance``: movement, reported), then
-    one for each of the worst terms (``swap term``), by how far the student moves.
+    """Two findings for each attribute (probe ``swap``: flips, judged; ``swap distance``: movement, reported), with a
+    control two more (``swap control``, ``swap cause``: reported), then one for each of the worst terms (``swap term``),
+    by how far the student moves.
 
     probs: (N, K), in the order of ``swaps.texts`` and ``labels``, each row a distribution. flip_limit: the excess of
     the student's flip rate over the teacher's that is borne. ``n`` and ``needed`` of the first two count pairs, of
@@ -54,31 +65,61 @@ def audit_swaps(
     flips = {name: Flips.of(swaps, name, teacher, student) for name in attributes}
     enough = [name for name in attributes if flips[name].templates >= _FEWEST_TEMPLATES]
     adjusted = dict(zip(enough, holm([flips[name].p_beyond(flip_limit) for name in enough]).tolist(), strict=True))
+    explained = _explained(swaps, {name: flips[name] for name in enough}, control, labels, resamples, seed)
     found: list[Finding] = []
     for name in attributes:
         if name in adjusted:
-            found += _judged(swaps, name, flips[name], adjusted[name], flip_limit, resamples=resamples, seed=seed)
+            judged, moved = _judged(
+                swaps, name, flips[name], adjusted[name], flip_limit, resamples=resamples, seed=seed
+            )
+            told = explained.get(name)
+            if told and judged.status == "failed":
+                judged = replace(judged, words=judged.words + told.because, advice=told.advice)
+            found += [judged, moved, *(told.findings if told else ())]
         else:
             found.append(_too_few(swaps, name, flips[name], flip_limit))
     return found + _terms(swaps, teacher, student, labels)
 
 
+def _explained(
+    swaps: SwapSet,
+    flips: Mapping[str, Flips],
+    control: Control | None,
+    labels: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, Explained]:
+    """What the control says of each attribute; nothing without one."""
+    if control is None:
+        return {}
+    teacher, student = (
+        _probabilities(probs, len(control.swaps.texts), len(labels), f"{whose}'s control")
+        for probs, whose in ((control.teacher_probs, "teacher"), (control.student_probs, "student"))
+    )
+    beside = {name: Beside(own, Flips.of(control.swaps, name, teacher, student)) for name, own in flips.items()}
+    found = causes(beside, level=LEVEL)
+    return {
+        name: Explained.of(swaps, name, one, found[name], resamples=resamples, seed=seed)
+        for name, one in beside.items()
+    }
+
+
 def _judged(
     swaps: SwapSet, attribute: str, flips: Flips, p_value: float, limit: float, *, resamples: int, seed: int
-) -> list[Finding]:
+) -> tuple[Finding, Finding]:
     excess, moves = flips.intervals(resamples=resamples, seed=seed)
     upper = flips.upper()
     status: Status = "failed" if p_value <= LEVEL else "passed" if upper <= limit else "not certified"
     needed = flips.needed(limit) if status == "not certified" else None
     teacher, student = float(flips.teacher_flipped.mean()), float(flips.student_flipped.mean())
-    where = f"{attribute}, {_texts(swaps)}"
+    where = f"{attribute}, {swaps.where}"
     told = (
-        f"of {excess.n:,} pairs of {_kind(swaps)} that differ in {_word(attribute)} alone, the student labels "
-        f"{student:.1%} differently, the teacher {teacher:.1%}: an excess of {_points(excess.value)} "
+        f"of {excess.n:,} pairs of {swaps.kind} that differ in {word(attribute)} alone, the student labels "
+        f"{student:.1%} differently, the teacher {teacher:.1%}: an excess of {points(excess.value)} "
         f"(95 % interval {100 * excess.lower:.1f} to {100 * excess.upper:.1f})"
     )
     teacher_moved, student_moved = float(flips.teacher_moved.mean()), float(flips.student_moved.mean())
-    return [
+    return (
         Finding(
             probe="swap",
             about=f"flip rate, {where}",
@@ -104,16 +145,16 @@ def _judged(
             upper=moves.upper,
             limit=None,
             n=moves.n,
-            words=f"another {_word(attribute)} in the same sentence moves the student's probabilities by "
-            f"{_points(student_moved)} on average, the teacher's by {_points(teacher_moved)}",
+            words=f"another {word(attribute)} in the same sentence moves the student's probabilities by "
+            f"{points(student_moved)} on average, the teacher's by {points(teacher_moved)}",
         ),
-    ]
+    )
 
 
 def _close(swaps: SwapSet, flips: Flips, status: Status, *, upper: float, limit: float, needed: int | None) -> str:
     if status != "not certified":
-        return f", shown to be {'beyond' if status == 'failed' else 'within'} the limit of {_points(limit)}"
-    open_end = f"; it may be as much as {_points(upper)} where {_points(limit)} is the limit, and "
+        return f", shown to be {'beyond' if status == 'failed' else 'within'} the limit of {points(limit)}"
+    open_end = f"; it may be as much as {points(upper)} where {points(limit)} is the limit, and "
     if needed is None:
         return open_end + "is neither shown to be within nor beyond"
     sources = math.ceil(needed * flips.templates / len(flips.cluster))
@@ -124,7 +165,7 @@ def _close(swaps: SwapSet, flips: Flips, status: Status, *, upper: float, limit:
 def _too_few(swaps: SwapSet, attribute: str, flips: Flips, limit: float) -> Finding:
     return Finding(
         probe="swap",
-        about=f"flip rate, {attribute}, {_texts(swaps)}",
+        about=f"flip rate, {attribute}, {swaps.where}",
         status="not certified",
         teacher=float(flips.teacher_flipped.mean()),
         student=float(flips.student_flipped.mean()),
@@ -133,7 +174,7 @@ def _too_few(swaps: SwapSet, attribute: str, flips: Flips, limit: float) -> Find
         upper=None,
         limit=limit,
         n=len(flips.cluster),
-        words=f"one of the {_kind(swaps)} alone tells nothing about {_word(attribute)}",
+        words=f"one of the {swaps.kind} alone tells nothing about {word(attribute)}",
         needed=flips.needed(limit),
     )
 
@@ -167,7 +208,7 @@ def _term(
     more, called = ("higher" if own.shift > 0 else "lower"), ("more" if calls[0] >= 0 else "less")
     return Finding(
         probe="swap term",
-        about=f"{own.attribute}: {name}, label={own.label}, {_texts(swaps)}",
+        about=f"{own.attribute}: {name}, label={own.label}, {swaps.where}",
         status="reported",
         teacher=its_teacher.shift,
         student=own.shift,
@@ -176,9 +217,9 @@ def _term(
         upper=apart.upper,
         limit=None,
         n=own.n,
-        words=f"sentences about {name} are called `{own.label}` {_points(abs(calls[0]))} {called} often than the same "
+        words=f"sentences about {name} are called `{own.label}` {points(abs(calls[0]))} {called} often than the same "
         f"sentences about others (the teacher: {100 * calls[1]:+.1f}); the student's probability is "
-        f"{_points(abs(own.shift))} {more} ({_interval(own)}), the teacher's {_interval(its_teacher)}",
+        f"{points(abs(own.shift))} {more} ({_interval(own)}), the teacher's {_interval(its_teacher)}",
     )
 
 
@@ -200,19 +241,3 @@ def _probabilities(probs: ArrayLike, texts: int, labels: int, whose: str) -> Flo
             fix="give one row for each text and one finite number for each label",
         )
     return given
-
-
-def _texts(swaps: SwapSet) -> str:
-    return f"{swaps.source}, {swaps.language}"
-
-
-def _kind(swaps: SwapSet) -> str:
-    return "sentences" if swaps.source == "templates" else "versions of your texts"
-
-
-def _word(attribute: str) -> str:
-    return "sexual orientation" if attribute == "orientation" else attribute
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f} points"

@@ -42,6 +42,16 @@ class SwapSet:
     terms: tuple[str, ...]
     names: dict[tuple[str, str], str]
 
+    @property
+    def kind(self) -> str:
+        """What the texts are, in words."""
+        return "sentences" if self.source == "templates" else "versions of your texts"
+
+    @property
+    def where(self) -> str:
+        """Where the texts are from, in words."""
+        return f"{self.source}, {self.language}"
+
     def groups(self, attribute: str) -> list[list[int]]:
         """The positions of the attribute's texts, a list for each template, in order of the templates' names."""
         found: dict[str, list[int]] = {}
@@ -69,7 +79,7 @@ def swap_set(language: str, *, pairs: int = 300, seed: int) -> SwapSet:
     sentences = sentences_of(language)
     rows: list[tuple[str, str, str, str]] = []
     for attribute, terms in sentences.terms.items():
-        ordered = sorted(sentences.templates, key=lambda name: _hash(seed, attribute, name))
+        ordered = sorted(sentences.templates, key=lambda name: named_hash(seed, attribute, name))
         each = TERMS_EACH
         while each < len(terms) and math.comb(each, 2) * len(ordered) < pairs:
             each += 1
@@ -102,7 +112,7 @@ class _Queue:
     def take(self, count: int) -> list[str]:
         """``count`` different terms; one met twice across the end of an order waits for the next block."""
         while len(set(self._waiting)) < count:
-            self._waiting += sorted(self._terms, key=lambda term: _hash(self._key, self._round, term))
+            self._waiting += sorted(self._terms, key=lambda term: named_hash(self._key, self._round, term))
             self._round += 1
         taken = list(dict.fromkeys(self._waiting))[:count]
         for term in taken:
@@ -111,9 +121,10 @@ class _Queue:
 
 
 def _filled(chosen: list[str], terms: Iterable[str], count: int, *, key: str) -> list[str]:
-    others = sorted(set(terms) - set(chosen), key=lambda term: _hash(key, term))
+    others = sorted(set(terms) - set(chosen), key=lambda term: named_hash(key, term))
     return (chosen + others)[:count]
 
 
-def _hash(*parts: object) -> str:
+def named_hash(*parts: object) -> str:
+    """What choices follow: the same for the same names, whatever else there is to choose from."""
     return sha256("|".join(map(str, parts)).encode()).hexdigest()

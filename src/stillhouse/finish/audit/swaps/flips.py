@@ -84,11 +84,7 @@ class Flips:
 
     def p_beyond(self, limit: float) -> float:
         """The one-sided p-value of "the excess is no more than ``limit``"."""
-        mean, deviation = self._by_template()
-        if deviation < _ROUNDING:  # all alike: the chance that they all lie on one side
-            return 0.5**self.templates if mean > limit + _ROUNDING else 1.0
-        t = (mean - limit) / deviation * math.sqrt(self.templates)
-        return float(scipy_part("special").stdtr(self.templates - 1, -t))
+        return p_above(self.by_template(), limit)
 
     def needed(self, limit: float) -> int | None:
         """Pairs, as many in a template as here, that show the excess seen to be within ``limit``, with a power of 80 %.
@@ -113,12 +109,16 @@ class Flips:
             low, high = (low, middle) if suffices(middle) else (middle, high)
         return math.ceil(high * len(self.cluster) / self.templates)
 
-    def _by_template(self) -> tuple[float, float]:
-        """The excess and its standard deviation between templates of perhaps unlike many pairs (a ratio)."""
+    def by_template(self) -> Floats:
+        """(T,) values whose mean is the excess: of templates with perhaps unlike many pairs, a ratio made linear."""
         off = self.student_flipped.astype(np.float64) - self.teacher_flipped
         sums, sizes = np.bincount(self.cluster, off), np.bincount(self.cluster)
-        residuals = (sums - self.excess * sizes) / sizes.mean()
-        return self.excess, math.sqrt(float(residuals @ residuals) / max(self.templates - 1, 1))
+        values: Floats = self.excess + (sums - self.excess * sizes) / sizes.mean()
+        return values
+
+    def _by_template(self) -> tuple[float, float]:
+        """The excess and its standard deviation between templates."""
+        return self.excess, _deviation(self.by_template())
 
     def _with_a_lump(self, mean: float, deviation: float, templates: int) -> tuple[float, float]:
         """Mean and deviation of ``templates`` templates and one more, in which terms that split evenly flip."""
@@ -127,6 +127,20 @@ class Flips:
         lump = (terms // 2) * ((terms + 1) // 2) / math.comb(terms, 2)
         squares = (templates - 1) * deviation**2 + (lump - mean) ** 2 * templates / (templates + 1)
         return mean + (lump - mean) / (templates + 1), math.sqrt(squares / templates)
+
+
+def p_above(values: Floats, limit: float) -> float:
+    """The one-sided p-value of "their mean is no more than ``limit``": Student's t over (T,) templates."""
+    mean, deviation, templates = float(values.mean()), _deviation(values), len(values)
+    if deviation < _ROUNDING:  # all alike: the chance that they all lie on one side
+        return 0.5**templates if mean > limit + _ROUNDING else 1.0
+    t = (mean - limit) / deviation * math.sqrt(templates)
+    return float(scipy_part("special").stdtr(templates - 1, -t))
+
+
+def _deviation(values: Floats) -> float:
+    off = values - values.mean()
+    return math.sqrt(float(off @ off) / max(len(values) - 1, 1))
 
 
 def _upper(mean: float, deviation: float, templates: int) -> float:

@@ -1,7 +1,8 @@
 """Swaps in the user's own texts: a document that names a listed person once, and the same about another.
 
 swaps = own_swaps(texts, ids, language="en", seed=0)
-swaps.texts            # "an old woman waited", "an old man waited", …
+swaps.texts            # "an old woman waited", "a young woman waited", …
+own_swaps(texts, ids, language="en", seed=0, harmless=True).texts     # the control: "a seated woman waited", …
 
 English only: in German, French and Spanish articles, adjectives and participles further on agree with the person, and
 no word list can mend them. In English it is tried only where nothing else in the text can be at odds with the new word:
@@ -21,6 +22,7 @@ from importlib.resources import files
 
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.audit.swaps.choice import SwapSet
+from stillhouse.finish.audit.swaps.control import TIMES
 
 _ARTICLE = re.compile(r"\b([Aa])n?(\s+)$")
 _WORD_BEFORE = re.compile(r"([\w'’-]+)\s+$")
@@ -44,9 +46,15 @@ class _Lists:
     determiners: frozenset[str]
     gendered: frozenset[str]
     known: Mapping[str, re.Pattern[str]]  # attribute -> any of its words
+    harmless: Mapping[str, Mapping[str, str]]  # place -> word -> term, of no attribute
 
-    def swapped(self, text: str, attribute: str, *, key: str, variants: int) -> list[tuple[str, str]]:
-        """The text itself and up to ``variants`` others, each with its term; nothing where no swap is safe."""
+    def swapped(
+        self, text: str, attribute: str, *, key: str, variants: int, harmless: bool = False
+    ) -> list[tuple[str, str]]:
+        """The text itself and up to ``variants`` others, each with its term; nothing where no swap is safe.
+
+        harmless: texts with harmless words in the same place instead, ``TIMES`` as many, and not the text itself.
+        """
         found = list(self.known[attribute].finditer(text))
         if len(found) != 1:
             return []
@@ -61,6 +69,10 @@ class _Lists:
         mine = terms.pop(old.lower())
         others = sorted((word for word in words.terms if word.lower() in terms), key=lambda word: _hash(key, word))
         listed = next(word for word in words.terms if word.lower() == old.lower())
+        if harmless:
+            place = self.harmless[words.place]
+            taken = sorted(place, key=lambda word: _hash(key, word))[: TIMES * (1 + len(others[:variants]))]
+            return [(_with_article(before, word) + _written(word, old, before) + after, place[word]) for word in taken]
         return [(text, mine)] + [
             (_with_article(before, word) + _cased(word, listed, old) + after, words.terms[word])
             for word in others[:variants]
@@ -92,12 +104,16 @@ def own_swaps(
     language: str,
     documents: int = 30,
     variants: int = 2,
+    harmless: bool = False,
     seed: int,
 ) -> SwapSet:
     """Up to ``documents`` texts for each attribute, chosen by the hash of their ids, and ``variants`` swaps of each.
 
-    The default costs no more than 540 texts, some 16 s at 35 texts/s, and usually far fewer. Give texts of one
-    language; one other than English gives an empty set, to which :func:`audit_swaps` has nothing to say.
+    harmless: of the same documents versions with harmless words in the same place, twice as many: the control.
+
+    The default costs no more than 540 texts, some 16 s at 35 texts/s, and usually far fewer; the control up to twice
+    that. Give texts of one language; one other than English gives an empty set, to which :func:`audit_swaps` has
+    nothing to say.
     """
     if len(texts) != len(ids) or len(set(ids)) != len(ids):
         raise StillhouseError(
@@ -115,7 +131,8 @@ def own_swaps(
         for at in order:
             if used == documents:
                 break
-            made = lists.swapped(texts[at], attribute, key=f"{seed}|{ids[at]}", variants=variants)
+            key = f"{seed}|{ids[at]}"
+            made = lists.swapped(texts[at], attribute, key=key, variants=variants, harmless=harmless)
             rows += [(text, ids[at], attribute, term) for text, term in made]
             used += bool(made)
     names = {(attribute, term): f"“{term}”" for _, _, attribute, term in rows}
@@ -140,6 +157,7 @@ def _lists() -> _Lists:
             attribute: re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(words)))})(?![\w-])", re.IGNORECASE)
             for attribute, words in known.items()
         },
+        harmless=data["harmless"],
     )
 
 
@@ -161,6 +179,13 @@ def _cased(word: str, listed: str, old: str) -> str:
     if len(old) > 1 and old.isupper():
         return word.upper()
     return word.lower() if old.islower() else word[0].upper() + word[1:]
+
+
+def _written(word: str, old: str, before: str) -> str:
+    """A word of lower case where the old one stood, which the language may write with a capital anywhere."""
+    if len(old) > 1 and old.isupper():
+        return word.upper()
+    return word[0].upper() + word[1:] if old[0].isupper() and _SENTENCE_START.search(before) else word
 
 
 def _hash(*parts: object) -> str:
