@@ -92,6 +92,7 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
     cache = Path(recipe.paths.cache)
     problems: list[Problem] = []
     files: dict[str, Files | None] = {}
+    notes: dict[Step, str] = {}  # what a step would fetch that no address names
     for path, address in addresses_of(recipe).items():
         try:
             parse(address)
@@ -109,8 +110,10 @@ def make_plan(recipe: Recipe, *, base: Path) -> Plan:
             problems += error.problems
         for name in step_names(recipe):
             problems += stage_module(recipe.task, name).check(recipe, cache, base)
+            if not problems and (note := getattr(stage_module(recipe.task, name), "note", None)):
+                notes[name] = note(recipe, cache, base)
         problems += _missing_libraries(recipe)
-    steps = _steps(recipe, run_folder, files, rights)
+    steps = _steps(recipe, run_folder, files, rights, notes)
     return Plan(recipe, base, run_folder, tuple(steps), rights, tuple(problems))
 
 
@@ -130,7 +133,11 @@ def step_names(recipe: Recipe) -> list[Step]:
 
 
 def _steps(
-    recipe: Recipe, run_folder: Path, files: dict[str, Files | None], rights: RightsView | None
+    recipe: Recipe,
+    run_folder: Path,
+    files: dict[str, Files | None],
+    rights: RightsView | None,
+    notes: dict[Step, str],
 ) -> list[PlannedStep]:
     planned: dict[Step, PlannedStep] = {}
     for name in step_names(recipe):
@@ -145,7 +152,8 @@ def _steps(
         why = (
             "sealed, and nothing that changes its result has changed" if cached else _why(sealed, ingredients, unknown)
         )
-        planned[name] = PlannedStep(name, fingerprint, ingredients, cached, why, _estimate(recipe, name))
+        estimate = "; ".join(filter(None, (_estimate(recipe, name), notes.get(name))))
+        planned[name] = PlannedStep(name, fingerprint, ingredients, cached, why, estimate)
     return list(planned.values())
 
 
@@ -167,6 +175,8 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
             found |= flatten(value, path)
     if step == "raw" and any(source.html for source in recipe.raw.sources):
         found["trafilatura version"] = package_version("trafilatura")
+    if step == "judge" and isinstance(recipe, Generation) and recipe.finish.evaluate.harness:
+        found["lm_eval version"] = package_version("lm_eval")
     if step == "ferment":
         for teacher in recipe.ferment.teachers:
             found[f"precision chosen for {teacher.name}"] = _chosen_precision(teacher)
@@ -264,6 +274,8 @@ def _missing_libraries(recipe: Recipe) -> list[Problem]:
         extras["trafilatura"] = "html"
     if isinstance(recipe, Generation) and recipe.finish.gguf.kinds:
         extras |= {"gguf": "finish", "xllamacpp": "finish"}
+    if isinstance(recipe, Generation) and recipe.finish.evaluate.harness:
+        extras["lm_eval"] = "eval"
     if recipe.raw.engine.kind == "ray":
         extras["ray"] = "ray"
     packages = {"sklearn": "scikit-learn"}

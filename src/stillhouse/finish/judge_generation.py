@@ -1,8 +1,9 @@
 """The first step of stage 4 for ``text-generation``: judges what may ship beside teacher and controls.
 
 Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``evaluation.json``, ``samples.jsonl``,
-``audit.json`` and ``gates.json``. The student that is judged is read from the files that would ship, in the precision
-in which they would; controls are rounded alike.
+``audit.json``, ``gates.json`` and, where the recipe names tasks of lm-evaluation-harness, ``harness.jsonl``. The
+student that is judged is read from the files that would ship, in the precision in which they would; controls are
+rounded alike.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from stillhouse.finish.generation.other_text import read_texts
 from stillhouse.finish.generation.shipping import ship
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.generation.summary import summarize, warnings
+from stillhouse.finish.harness_generation import harness_fetches, harness_of, harness_problems
 from stillhouse.finish.inputs_generation import asked_of, held_passages, speakers_of, stored_answers, test_prompts
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
 from stillhouse.recipe.bind import teacher_bytes
@@ -54,11 +56,18 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
         if other is not None and (files := peek(other.data, cache=cache, base=base)) is not None:
             read_texts(files, column=other.text, most=other.most)
         problems += gguf_problems(recipe, cache, base)
+        problems += harness_problems(recipe, cache, base)
     except StillhouseError as error:
         problems += error.problems
     except TypeError as error:
         problems.append(Problem(str(error), "ferment.answers.verify_with", "see `docs/recipe.md` for its options"))
     return problems
+
+
+def note(recipe: Generation, cache: Path, base: Path) -> str:
+    """What this step would fetch beyond what the recipe addresses; empty: nothing."""
+    fetched = harness_fetches(recipe, cache, base)
+    return f"tasks fetch {', '.join(fetched[:5])}{' and more' if len(fetched) > 5 else ''}" if fetched else ""
 
 
 def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
@@ -82,6 +91,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             verify=by_name(answers.verify, **answers.verify_with) if answers and answers.verify else None,
             progress=progress,
         )
+        tasks = harness_of(recipe, places, speakers, progress)
         findings = audit_of(recipe, places, speakers, rows_in, stored, progress)
     size = {
         "student_parameters": parameters(speakers[STUDENT].model),
@@ -95,11 +105,13 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     speeds = _speeds(recipe, places, artifacts, device, progress)
     rows = [
         *heard.rows,
+        *(tasks.rows if tasks else ()),
         *(bottled.rows if bottled else ()),
         *(row for name, one in speeds.items() for row in one.rows(name)),
     ]
     speed = {"precision": recipe.finish.precision, **{name: _speed_value(one) for name, one in speeds.items()}}
     summary = summarize(rows, heard.contrasts, speed=speed, size=size, counts=heard.counts)
+    summary["harness"] = list(tasks.table) if tasks else []
     summary["gguf"] = list(bottled.told) if bottled else []
     Judgement(
         rows=rows,
