@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -301,6 +302,26 @@ def test_a_task_that_asks_each_model_otherwise_is_an_error(speakers: dict[str, S
     made = load(look(("drawn",), home), folder=tmp_path / "data")
     with pytest.raises(StillhouseError, match=r"`student` was asked (another prompt|other messages) than `teacher`"):
         ask_tasks(speakers, made, limit=5)
+
+
+def test_what_a_task_draws_is_the_same_for_all_and_its_faults_are_its_own(
+    speakers: dict[str, Speaker], tmp_path: Path
+) -> None:
+    home = write_tasks(tmp_path / "tasks")
+    (home / "drawn.py").write_text(
+        "import random\ndef ask(doc):\n    return f\"{doc['question']} {random.randint(0, 10 ** 9)}\"\n", "utf-8"
+    )
+    text = (home / "echo.yaml").read_text("utf-8").replace('"{{question}}"', "!function drawn.ask", 1)
+    (home / "drawn.yaml").write_text(text.replace("task: echo", "task: drawn"), "utf-8")
+    random.seed(5)
+    before = random.getstate()
+    (_, plain) = ask_tasks(speakers, load(look(("drawn",), home), folder=tmp_path / "data"), limit=3)
+    prompts = [one.requests["student"][0][0] for one in plain.answers]
+    assert prompts == [one.requests["teacher"][0][0] for one in plain.answers] and len(set(prompts)) == 3
+    assert random.getstate() == before
+    (home / "own.py").write_text("def first_letter(**_):\n    raise ValueError('not today')\n", "utf-8")
+    with pytest.raises(StillhouseError, match="a task failed when it was asked: ValueError: not today"):
+        ask_tasks(speakers, load(look(("echo",), home), folder=tmp_path / "data"), limit=3)
 
 
 def test_examples_are_the_same_for_all_and_what_does_not_fit_counts_for_none(

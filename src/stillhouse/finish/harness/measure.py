@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, first_line
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.harness.adapter import Adapter, Item
-from stillhouse.finish.harness.tasks import WHERE, silenced
+from stillhouse.finish.harness.tasks import WHERE, seeded, silenced
 from stillhouse.workplace import Progress, silent
 
 Ways = Literal["both", "rule"]
@@ -111,6 +112,20 @@ def ask_tasks(
     return [one for name, members in groups.items() for one in _of_group(name, members, leaves)]
 
 
+@contextmanager
+def _blamed(tasks: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except StillhouseError:
+        raise
+    except Exception as error:  # a task is a program that may fail in any way
+        raise StillhouseError(
+            f"a task failed when it was asked: {type(error).__name__}: {first_line(error)}",
+            where=f"{WHERE}, one of {', '.join(list(tasks)[:8])}",
+            fix="look at its functions and its data, or leave it out",
+        ) from error
+
+
 def _rule(task: Any) -> bool:
     """Whether a task is asked through a chat template."""
     return bool(task.OUTPUT_TYPE == "generate_until")
@@ -137,7 +152,7 @@ def _one_way(
         adapters[name] = Adapter(
             speaker, batch_tokens=batch_tokens, progress=lambda what, done, all_: progress(f"tasks: {what}", done, all_)
         )
-        with silenced():
+        with silenced(), seeded(), _blamed(tasks):
             told = evaluate(
                 adapters[name],
                 {"tasks": dict(tasks)},
@@ -152,6 +167,7 @@ def _one_way(
     unfit = {one for adapter in adapters.values() for one in adapter.unfit}
     return [
         _asked(
+            name,
             task,
             {who: rows[name] for who, rows in samples.items()},
             speakers,
@@ -166,6 +182,7 @@ def _one_way(
 
 
 def _asked(
+    name: str,
     task: Any,
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
     speakers: Mapping[str, Speaker],
@@ -177,7 +194,6 @@ def _asked(
     data: str,
 ) -> Asked:
     """What the models said about one task, item by item. samples: of each model, one for each item and filter."""
-    name = str(task.task_name)
     by_item = {who: _by_item(rows) for who, rows in samples.items()}
     items = list(next(iter(by_item.values())))
     answers = []

@@ -139,7 +139,7 @@ def load(listing: Listing, *, folder: Path) -> dict[str, dict[str, Any]]:
     manager = listing.found
     found: dict[str, dict[str, Any]] = {}
     for name, leaves in listing.leaves.items():
-        with silenced(), _seeded():  # a task may shuffle its options as it is made
+        with silenced(), seeded():  # a task may shuffle its options as it is made
             try:
                 for leaf in leaves:
                     _prepare(manager.task_index, leaf.name, folder)
@@ -209,7 +209,9 @@ def _leaf(name: str, config: Mapping[str, Any], entry: Any) -> Leaf:
 
 def _fetched(config: Mapping[str, Any], entry: Any) -> str | None:
     """The data set of the hub, or the first file of the net; none where all lies here."""
-    path, settings = str(config.get("dataset_path")), config.get("dataset_kwargs") or {}
+    if not config.get("dataset_path"):
+        return None
+    path, settings = str(config["dataset_path"]), config.get("dataset_kwargs") or {}
     if path in _BUILDERS:
         listed = _listed(settings.get("data_files"))
         return next((one for one in listed if "://" in one), None)
@@ -298,8 +300,8 @@ def _foreign_metrics(config: Mapping[str, Any]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _seeded() -> Iterator[None]:
-    """The harness' own seeds, and what was drawn before goes on afterwards as if nothing had been drawn."""
+def seeded() -> Iterator[None]:
+    """The harness' own seeds for what a task draws; afterwards all goes on as if nothing had been drawn."""
     state, numbers = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(1234)
