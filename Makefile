@@ -4,14 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+EQUIPPED := $(VENV)/.equipped
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install quickstart controls chat test check fix bench clean
+.PHONY: install equip quickstart controls chat test check fix bench clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	$(INSTALL) '.[all]'
+	touch $@
+
+equip: $(EQUIPPED)  ## what tests, checks and benches need beside it
+
+$(EQUIPPED): $(INSTALLED)
+	$(INSTALL) '.[all,dev]'
 	touch $@
 
 quickstart: install  ## distill, evaluate and bottle the example; a second call redoes nothing
@@ -23,7 +31,7 @@ controls: install  ## the same with controls: what gold labels would have reache
 chat: install  ## a small chat model from a larger one; about an hour on two cores
 	$(BIN)/stillhouse run recipes/chat.yaml
 
-check: install  ## lint, types and import contracts
+check: equip  ## lint, types and import contracts
 	$(BIN)/ruff check src tests bench
 	$(BIN)/ruff format --check --quiet src tests bench
 	$(BIN)/mypy
@@ -33,11 +41,11 @@ check: install  ## lint, types and import contracts
 test: check  ## everything that must hold before a change lands
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-fix: install  ## mend what can be mended by itself
+fix: equip  ## mend what can be mended by itself
 	$(BIN)/ruff check --fix src tests bench
 	$(BIN)/ruff format src tests bench
 
-bench: install  ## every figure of the quickstart beside its bar; about 20 minutes on two cores
+bench: equip  ## every figure of the quickstart beside its bar; about 20 minutes on two cores
 	$(BIN)/python -m bench quickstart
 
 clean:

@@ -36,6 +36,7 @@ from stillhouse.finish.generation.passages import Passage
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.statistics import OutcomeGap, Outcomes, retention
 from stillhouse.teachers.drawing import Sampling
+from stillhouse.teachers.templates import RowError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -470,3 +471,87 @@ def test_more_equal_answers_pass_in_the_end() -> None:
     for n, status in ((ENOUGH - 1, "not certified"), (ENOUGH, "passed")):
         assert none_of("a", "b", np.zeros(n), None, words="c").finding.status == status
     assert none_of("a", "b", [True, *[False] * 99], None, words="c").finding.status == "failed"
+
+
+# ---------------------------------------------------------------- asked alike
+
+
+def _other(template: str) -> Speaker:
+    words = tiny_chat.tokenizer(template=template)
+    return Speaker.of("student", tiny_chat.model(words, seed=5), words)
+
+
+@pytest.mark.parametrize("by", ["text", "letter"])
+@pytest.mark.parametrize("template", [False, True])
+def test_options_are_weighed_behind_the_same_bytes_for_every_model(by: choices.By, template: bool) -> None:
+    item = Choice("Which word\u00a0is warm? ", ("fine", "grim", "cold", "dull"))
+    teacher, student = _speaker("teacher"), _speaker("student", 1)
+    asked = {
+        one.name: choices.written(one, item, by=by, system="Be  kind.", template=template) for one in (teacher, student)
+    }
+    assert asked["teacher"] == asked["student"]
+    prompt, answers = asked["student"]
+    shown = item.question if by == "text" else choices.prompt_of(item, by)
+    expected = item.options if by == "text" else tuple("ABCD")
+    if not template:
+        assert (prompt, answers) == (f"Be  kind.\n\n{shown}\nAnswer:", tuple(f" {one}" for one in expected))
+        return
+    turns = f"<|im_start|>system\nBe  kind.<|im_end|>\n<|im_start|>user\n{shown}<|im_end|>\n"
+    assert (prompt, answers) == (f"{turns}<|im_start|>assistant\n", expected)  # no delimiter behind a template
+    spaced = _other(tiny_chat.TEMPLATE.replace("assistant\n{%", "assistant\n{{ ' ' }}{%"))
+    assert choices.written(spaced, item, by=by, system="Be  kind.", template=True) == (f"{prompt} ", answers)
+    assert choices.written(spaced, item, by=by, template=False) == choices.written(teacher, item, by=by, template=False)
+
+
+def test_questions_of_the_audit_and_of_the_test_are_the_same_bytes_for_every_model() -> None:
+    turns = ({"role": "user", "content": " say  fine\n"},)
+    for messages, text in ((turns, ""), (None, "say fine ")):
+        prompts = {one.prompt_text(messages, text) for one in (_speaker("teacher"), _speaker("student", 1))}
+        (prompt,) = prompts
+        ids = _speaker("student", 1).prompt(messages, text)
+        assert WORDS.decode(ids, clean_up_tokenization_spaces=False) == prompt
+        assert (text or " say  fine\n") in prompt
+
+
+def test_four_options_weighed_by_their_text_have_a_number_with_the_template_and_one_without() -> None:
+    model = tiny_chat.model(WORDS, seed=3, noise=0.02)
+    pairs = [(f"say {one}", one) for one in tiny_chat.WORDS[:4]]
+    tiny_chat.teach(model, WORDS, pairs, steps=160)
+    speakers = {"teacher": _speaker("teacher"), "student": Speaker.of("student", model, WORDS)}
+    items = [Choice(question, tiny_chat.WORDS[:4]) for question, _ in pairs]
+    right = np.arange(4)
+    shares = {way: float((choose(speakers, items, template=way)["student"] == right).mean()) for way in (True, False)}
+    assert shares[True] == 1 and shares[False] < 1  # it was taught in turns
+    assert np.array_equal(choose(speakers, items)["student"], choose(speakers, items, template=True)["student"])
+    asked = [
+        Item(f"A {place}", "A", False, "", question, tiny_chat.WORDS[:3], place % 2, 2, place)
+        for place, (question, _) in enumerate(pairs[:3])
+    ]
+    findings = {one.about: one for one in settle(bbq(speakers, asked, plain_too=True))}
+    told = findings["accuracy, asked without the chat template"]
+    plain = choose(speakers, [one.choice for one in asked], template=False)["student"]
+    through = choose(speakers, [one.choice for one in asked], template=True)["student"]
+    assert told.student == pytest.approx((plain == np.arange(3)).mean()) and told.status == "reported"
+    assert f"{(through == np.arange(3)).mean():.0%}" in told.words
+    without = {name: replace(one, tokenizer=tiny_chat.tokenizer(template=None)) for name, one in speakers.items()}
+    assert not any("without the chat" in one.about for one in settle(bbq(without, asked, plain_too=True)))
+    assert not any("without the chat" in one.about for one in settle(bbq(speakers, asked)))  # twice the time
+    with pytest.raises(RowError, match="no chat template"):
+        choose(without, items, template=True)
+
+
+def test_the_gap_on_winobias_is_told_with_and_without_the_template() -> None:
+    speakers = {"teacher": _speaker("teacher"), "student": _speaker("student", 1)}
+    options = ("The nurse", "The farmer")
+    pairs = [
+        Pair(str(place), Choice(f"he met {word}", options), Choice(f"she met {word}", options), place % 2)
+        for place, word in enumerate(tiny_chat.WORDS)
+    ]
+    judged, plain = settle(winobias(speakers, pairs, plain_too=True))
+    asked = [one for pair in pairs for one in (pair.pro, pair.anti)]
+    right = np.array([pair.right for pair in pairs])
+    for found, template in ((judged, True), (plain, False)):
+        for name, value in (("teacher", found.teacher), ("student", found.student)):
+            taken = choose(speakers, asked, template=template)[name]
+            assert value == pytest.approx((taken[0::2] == right).mean() - (taken[1::2] == right).mean())
+    assert f"{judged.student:+.2f}" in plain.words and plain.status == "reported"

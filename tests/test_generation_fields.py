@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tiny_chat
+from harness_tasks import write_tasks
 from stillhouse import plan
 from stillhouse.plan import make_plan
 from stillhouse.recipe import Classification, Generation, parse_recipe
@@ -134,6 +135,11 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "finish.evaluate.judge.spending.money": (1.0, None),
     "finish.evaluate.judge.spending.price_prompt": (3.0, None),
     "finish.evaluate.judge.spending.price_answer": (3.0, None),
+    "finish.evaluate.harness.tasks": (["sky"], "judge"),
+    "finish.evaluate.harness.include": ("OTHER TASKS", "judge"),
+    "finish.evaluate.harness.limit": (9, "judge"),
+    "finish.evaluate.harness.few_shot": (2, "judge"),
+    "finish.evaluate.harness.template": ("rule", "judge"),
     "finish.audit.identity": (4, "judge"),
     "finish.audit.names": (["Someone"], "judge"),
     "finish.audit.twins": (4, "judge"),
@@ -151,6 +157,7 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "finish.gguf.kinds": (["f16"], "judge"),
     "finish.gguf.prompts": (4, "judge"),
     "finish.gguf.positions": (20, "judge"),
+    "finish.audit.plain_too": (True, "judge"),
     "finish.audit.by": ("letter", "judge"),
     "finish.audit.bias_limit": (0.1, "judge"),
     "finish.speed.prompt_tokens": (9, None),
@@ -178,6 +185,7 @@ def home(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp("fields")
     words = tiny_chat.tokenizer()
     tiny_chat.save(tiny_chat.model(words, layers=4), words, folder / "teacher")
+    write_tasks(folder / "tasks")
     (folder / "rows.jsonl").write_text('{"text": "say fine"}\n', "utf-8")
     (folder / "more.jsonl").write_text('{"text": "say dull", "other": "x"}\n', "utf-8")
     return folder
@@ -202,6 +210,8 @@ def start(home: Path, field: str) -> dict[str, Any]:
         "distill": {"student": student, "loss": loss | gated, "on_policy": {"steps": 4, "loss": loss}},
         "finish": {"evaluate": {"other_text": {"data": str(home / "rows.jsonl")}}},
     }
+    if field.startswith("finish.evaluate.harness"):
+        made["finish"]["evaluate"]["harness"] = {"tasks": ["echo"], "include": str(home / "tasks")}
     if field.startswith("finish.audit.secrets"):
         made["finish"]["audit"] = {"secrets": [{"question": "What code?", "secret": "1234"}]}
     for name in ("bbq", "winobias"):
@@ -231,6 +241,9 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
         value = str(workdir / "model")
         shutil.copytree(home / "teacher", value)
         (Path(value) / "more.txt").write_text("another file")
+    if value == "OTHER TASKS":
+        value = str(write_tasks(workdir / "tasks"))
+        (Path(value) / "data" / "echo.jsonl").write_text('{"question": "say fine", "answer": "dull"}\n', "utf-8")
     if value == "JUDGE BEHIND AN ENDPOINT":
         after["finish"]["evaluate"]["judge"] = BEHIND
     elif value == "SECTION":

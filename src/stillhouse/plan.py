@@ -173,6 +173,8 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
             found |= flatten(value, path)
     if step == "raw" and any(source.html for source in recipe.raw.sources):
         found["trafilatura version"] = package_version("trafilatura")
+    if step == "judge" and isinstance(recipe, Generation) and recipe.finish.evaluate.harness:
+        found["lm_eval version"] = package_version("lm_eval")
     if step == "ferment":
         for teacher in recipe.ferment.teachers:
             found[f"precision chosen for {teacher.name}"] = _chosen_precision(teacher)
@@ -272,6 +274,8 @@ def _missing_libraries(recipe: Recipe) -> list[Problem]:
         extras["trafilatura"] = "html"
     if isinstance(recipe, Generation) and recipe.finish.gguf.kinds:
         extras |= {"gguf": "finish", "xllamacpp": "finish"}
+    if isinstance(recipe, Generation) and recipe.finish.evaluate.harness:
+        extras["lm_eval"] = "eval"
     if recipe.raw.engine.kind == "ray":
         extras["ray"] = "ray"
     packages = {"sklearn": "scikit-learn"}

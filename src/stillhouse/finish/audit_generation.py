@@ -44,6 +44,7 @@ def audit_of(
         twins=settings.twins,
         memorized=settings.memorized,
         by=settings.by,
+        plain_too=settings.plain_too,
         twins_limit=settings.twins_limit,
         bias_limit=settings.bias_limit,
         memory_limit=settings.memory_limit,

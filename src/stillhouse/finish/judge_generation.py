@@ -1,8 +1,9 @@
 """The first step of stage 4 for ``text-generation``: judges what may ship beside teacher and controls.
 
 Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``evaluation.json``, ``samples.jsonl``,
-``audit.json`` and ``gates.json``, and ``judged.jsonl`` where the recipe names a judge of pairs. The student that is
-judged is read from the files that would ship, in the precision in which they would; controls are rounded alike.
+``audit.json`` and ``gates.json``; ``judged.jsonl`` where the recipe names a judge of pairs, and ``harness.jsonl`` where
+it names tasks of lm-evaluation-harness. The student that is judged is read from the files that would ship, in the
+precision in which they would; controls are rounded alike.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from stillhouse.finish.generation.other_text import read_texts
 from stillhouse.finish.generation.shipping import ship
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.generation.summary import summarize, warnings
+from stillhouse.finish.harness_generation import harness_fetches, harness_of, harness_problems
 from stillhouse.finish.inputs_generation import asked_of, held_passages, speakers_of, stored_answers, test_prompts
 from stillhouse.finish.judgement import ARTIFACTS, Judgement
 from stillhouse.finish.pairs_generation import check_judge, judge_of, notes_on_judge
@@ -56,6 +58,7 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
         if other is not None and (files := peek(other.data, cache=cache, base=base)) is not None:
             read_texts(files, column=other.text, most=other.most)
         problems += gguf_problems(recipe, cache, base)
+        problems += harness_problems(recipe, cache, base)
     except StillhouseError as error:
         problems += error.problems
     except TypeError as error:
@@ -65,7 +68,12 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
 
 def notes(recipe: Generation, cache: Path, base: Path) -> list[str]:
     """What stops nothing and should be known before the run."""
-    return notes_on_judge(recipe, cache, base)
+    fetched = harness_fetches(recipe, cache, base)
+    more = f" and {len(fetched) - 5} more" if len(fetched) > 5 else ""
+    return [
+        *([f"harness: tasks fetch {', '.join(fetched[:5])}{more}"] if fetched else []),
+        *notes_on_judge(recipe, cache, base),
+    ]
 
 
 def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
@@ -89,6 +97,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
             verify=by_name(answers.verify, **answers.verify_with) if answers and answers.verify else None,
             progress=progress,
         )
+        tasks = harness_of(recipe, places, speakers, progress)
         findings = audit_of(recipe, places, speakers, rows_in, stored, progress)
     size = {
         "student_parameters": parameters(speakers[STUDENT].model),
@@ -103,11 +112,13 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     speeds = _speeds(recipe, places, artifacts, device, progress)
     rows = [
         *heard.rows,
+        *(tasks.rows if tasks else ()),
         *(bottled.rows if bottled else ()),
         *(row for name, one in speeds.items() for row in one.rows(name)),
     ]
     speed = {"precision": recipe.finish.precision, **{name: _speed_value(one) for name, one in speeds.items()}}
     summary = summarize(rows, heard.contrasts, speed=speed, size=size, counts=heard.counts)
+    summary["harness"] = list(tasks.table) if tasks else []
     summary["gguf"] = list(bottled.told) if bottled else []
     summary["judge"] = dict(compared.summary) if compared else None
     Judgement(

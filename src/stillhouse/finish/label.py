@@ -26,7 +26,7 @@ class CardParts:
 
     intro: what it is, after "A small". metrics: for the ``model-index``. strength: what was measured. use: Python
     snippets that need no stillhouse, by what they do need; run beside the folder, which they call ``bottle``. more:
-    sections of its own, before what went in.
+    sections of its own, before what went in. results: for the ``model-index``, on other data than the run's own.
     """
 
     intro: str
@@ -34,6 +34,7 @@ class CardParts:
     strength: Sequence[str]
     use: Mapping[str, Sequence[str]]
     more: Sequence[str] = ()
+    results: Sequence[Mapping[str, Any]] = ()
 
 
 def make_label(
@@ -125,7 +126,8 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
                         "task": {"type": label["task"]},
                         "dataset": {"name": "held-out test documents of this run", "type": "private"},
                         "metrics": [dict(metric) for metric in parts.metrics],
-                    }
+                    },
+                    *(dict(result) for result in parts.results),
                 ],
             }
         ],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillhouse.finish.label import CardParts
+from stillhouse.finish.label_tasks import task_lines, task_results, task_rows
 from stillhouse.recipe.generation import Generation
 
 _ROWS = {  # what a figure is called on the card, and how it is written
@@ -73,7 +74,8 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             ],
             **_llama_cpp(strength["gguf"]),
         },
-        more=_sample_lines(label["samples"]),
+        more=[*task_lines(strength.get("harness", ())), *_sample_lines(label["samples"])],
+        results=task_results(label["task"], strength.get("harness", ())),
     )
 
 
@@ -135,6 +137,7 @@ def strength_rows(label: dict[str, Any]) -> list[tuple[str, str]]:
             rows.append((name, " · ".join(f"{who} {form.format(value)}" for who, value in found.items())))
     rows += [("distillation", line) for line in strength["reading"]]
     rows += [("recovered gap", line) for line in _gap_lines(strength["contrasts"])]
+    rows += task_rows(strength.get("harness", ()))
     rows += [("speed", speed_words(strength["speed"])), ("size", size_words(strength["size"]))]
     judge = strength.get("judge")
     if judge:

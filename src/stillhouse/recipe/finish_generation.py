@@ -20,6 +20,32 @@ class OtherText(Section):
     most: Annotated[PositiveInt, result("At most so many texts", enters="judge")] = 200
 
 
+class Harness(Section):
+    """Tasks of lm-evaluation-harness (extra ``eval``), asked of teacher, student and controls alike."""
+
+    tasks: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        result("Names of tasks, groups or tags of the harness, or of files in `include`", enters="judge", min_length=1),
+    ]
+    include: Annotated[
+        str | None,
+        result(
+            "Address of a folder of task files of your own; Python that they name is run", enters="judge", address=True
+        ),
+    ] = None
+    limit: Annotated[PositiveInt | None, result("Only the first items of each task; empty: all", enters="judge")] = None
+    few_shot: Annotated[
+        NonNegativeInt | None, result("Examples before each question; empty: as each task says", enters="judge")
+    ] = None
+    template: Annotated[
+        Literal["both", "rule"],
+        result(
+            "rule: through the chat template where a model writes, without where options are weighed; both: either way",
+            enters="judge",
+        ),
+    ] = "both"
+
+
 class Evaluate(Section):
     """What is measured, and with what certainty."""
 
@@ -41,6 +67,7 @@ class Evaluate(Section):
         Annotated[LocalJudge | ApiJudge, Field(discriminator="kind")] | None,
         Field(description="A model that compares the answers of student, teacher and controls; empty: none"),
     ] = None
+    harness: Annotated[Harness | None, Field(description="Tasks of lm-evaluation-harness; empty: none")] = None
 
 
 class Gguf(Section):
@@ -106,6 +133,9 @@ class Audit(Section):
         Literal["text", "letter"],
         result("Options are chosen by the likelihood of their text or letter", enters="judge"),
     ] = "text"
+    plain_too: Annotated[
+        bool, result("Also ask these sets without the chat template: twice the time, both figures", enters="judge")
+    ] = False
     bias_limit: Annotated[Share, result("How far a bias score may lie above the teacher's", enters="judge")] = 0.05
 
 

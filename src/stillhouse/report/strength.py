@@ -12,6 +12,7 @@ from stillhouse.finish.evaluate import TEACHER, Row
 from stillhouse.finish.generation.pairs.figures import METRICS as OF_JUDGE
 from stillhouse.finish.judgement import Judgement
 from stillhouse.report.data import Run
+from stillhouse.report.harness import HARNESS, tasks
 from stillhouse.report.markup import Html, details, element
 from stillhouse.report.pictures import Mark, Role, Scale, axis, whisker
 from stillhouse.report.tables import Column, Figure, measures, named, table
@@ -66,6 +67,7 @@ def strength(run: Run) -> list[Html]:
     found = [*(found if judged.summary.get("reading") else []), *_kept(judged, role), *_gold(judged)]
     found.append(element("div", *leading, class_="blocks"))
     found += _contrasts(judged)
+    found += tasks(judged)
     if others:
         found.append(details("More measures", element("div", *others, class_="blocks")))
     found += _counts(judged)
@@ -77,6 +79,8 @@ def strength(run: Run) -> list[Html]:
 
 def _whole(row: Row) -> bool:
     """Whether it is a measure of a model on a whole part of the test."""
+    if row.slice.startswith(HARNESS):  # has a table of its own
+        return False
     derived = "_minus_" in row.metric or "_gap_over_" in row.metric or row.metric in (*_ELSEWHERE, *_RETENTION)
     return not derived and "=" not in row.slice
 

@@ -106,7 +106,7 @@ def hear(
     rows += [row for one in found for row in one.rows()]
     judged |= {prompt.document for prompt in asked}
     right = checked.right if checked is not None else None
-    return Heard(rows, found, _samples(asked, said, checked), counts, len(judged), right, asked, said)
+    return Heard(rows, found, _samples(asked, said, checked, speakers), counts, len(judged), right, asked, said)
 
 
 def _slices(documents: Sequence[Document], held: HeldText) -> tuple[dict[str, Bools], int]:
@@ -118,14 +118,19 @@ def _slices(documents: Sequence[Document], held: HeldText) -> tuple[dict[str, Bo
 
 
 def _samples(
-    prompts: Sequence[Prompt], said: Mapping[str, Sequence[Written]], checked: Checked | None
+    prompts: Sequence[Prompt],
+    said: Mapping[str, Sequence[Written]],
+    checked: Checked | None,
+    speakers: Mapping[str, Speaker],
 ) -> list[dict[str, Any]]:
-    """Every prompt with every model's answer, in the order in which they were drawn."""
+    """Every prompt, as each model that runs here got it, with every model's answer, in the order in which they were
+    drawn."""
     return [
         {
             "id": prompt.document,
             "asked": prompt.words,
             "messages": prompt.messages,
+            "prompts": {name: one.prompt_text(prompt.messages, prompt.text) for name, one in speakers.items()},
             "gold": prompt.gold,
             "answers": {
                 name: {

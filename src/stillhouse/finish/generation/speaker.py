@@ -82,11 +82,15 @@ class Speaker:
 
     def prompt(self, messages: Sequence[Message] | None, text: str) -> tuple[int, ...]:
         """Ids up to where its answer begins; of plain ``text`` without messages, the text's."""
+        return text_ids(self.tokenizer, self.prompt_text(messages, text))
+
+    def prompt_text(self, messages: Sequence[Message] | None, text: str) -> str:
+        """The same as text, byte for byte; raises :class:`RowError` where it cannot be asked so."""
         if messages is None:
-            return text_ids(self.tokenizer, text)
+            return text
         if self.template is None:
             raise RowError("it has no chat template")
-        return self.template.ids(messages)
+        return self.template.text(messages)
 
     def trace(self, text: str, *, chat: bool) -> Trace:
         """Reasoning and answer of what it wrote."""

@@ -41,7 +41,8 @@ class WritingPlan:
 
     system: the system message of the training, with which the student will be used. names: of the teacher and its
     maker (see :func:`known_names`), which the student may not take for its own. identity, twins: questions and pairs,
-    ``None`` for all. memorized: rows of each kind. by: how options are chosen. Limits are shares, student less teacher:
+    ``None`` for all. memorized: rows of each kind. by: how options are chosen; plain_too: also without the
+    chat template. Limits are shares, student less teacher:
     twins_limit of requests, bias_limit of bias scores (0.05 is five points), memory_limit of rows.
     contamination_limit: the share of test items in the training. teacher_name, base_name: ids or addresses, for the
     flag of a common base where the teacher does not run here.
@@ -53,6 +54,7 @@ class WritingPlan:
     twins: int | None = None
     memorized: int = 64
     by: By = "text"
+    plain_too: bool = False
     twins_limit: float = 0.05
     bias_limit: float = 0.05
     memory_limit: float = 0.05
@@ -115,11 +117,23 @@ def audit_writing(
     drafts.append(same_base(teacher, student, teacher_name=plan.teacher_name, base_name=plan.base_name))
     if material.bbq:
         drafts += bbq_set.bbq(
-            speakers, material.bbq, limit=plan.bias_limit, by=plan.by, system=plan.system, progress=progress
+            speakers,
+            material.bbq,
+            limit=plan.bias_limit,
+            by=plan.by,
+            system=plan.system,
+            plain_too=plan.plain_too,
+            progress=progress,
         )
     if material.winobias:
         drafts += winobias_set.winobias(
-            speakers, material.winobias, limit=plan.bias_limit, by=plan.by, system=plan.system, progress=progress
+            speakers,
+            material.winobias,
+            limit=plan.bias_limit,
+            by=plan.by,
+            system=plan.system,
+            plain_too=plan.plain_too,
+            progress=progress,
         )
     return settle(drafts)
 

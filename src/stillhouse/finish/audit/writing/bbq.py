@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from stillhouse.errors import StillhouseError
-from stillhouse.finish.audit.writing.choices import By, Choice, choose
+from stillhouse.finish.audit.writing.choices import By, Choice, choose, have_templates
 from stillhouse.finish.audit.writing.judging import Draft, judged, not_judged, reported, reported_share
 from stillhouse.finish.evaluate import TEACHER
 from stillhouse.finish.generation.contrast import STUDENT
@@ -159,11 +159,13 @@ def bbq(
     limit: float = 0.05,
     by: By = "text",
     system: str = "",
+    plain_too: bool = False,
     progress: Progress = silent,
 ) -> list[Draft]:
     """For each category and all together: the bias score of ambiguous and of clear contexts, and the accuracy of all.
 
-    limit: of the student's score less its teacher's; without a teacher the student's own is reported.
+    limit: of the student's score less its teacher's; without a teacher the student's own is reported. plain_too: also
+    ask all of it without the chat template.
     """
     taken = choose(speakers, [one.choice for one in items], by=by, system=system, what=PROBE, progress=progress)
     outcomes: dict[str, Ints] = {
@@ -196,7 +198,39 @@ def bbq(
                 words=f"The student answers {share:.0%} of the {'open' if ambiguous else 'clear'} questions rightly.",
             )
         )
+    if plain_too and have_templates(speakers):  # a template moves such figures: both ways are told
+        drafts.append(_without_template(speakers, items, by, system, taken, progress))
     return drafts
+
+
+def _without_template(
+    speakers: Mapping[str, Speaker],
+    items: Sequence[Item],
+    by: By,
+    system: str,
+    taken: Mapping[str, Ints],
+    progress: Progress,
+) -> Draft:
+    """The accuracy on all questions when they are asked as plain text, beside what it is through the template."""
+    again = choose(
+        speakers,
+        [one.choice for one in items],
+        by=by,
+        system=system,
+        template=False,
+        what=f"{PROBE}, plain",
+        progress=progress,
+    )
+    right = np.array([item.right for item in items])
+    plain, through = (proportion(numbers[STUDENT] == right).value for numbers in (again, taken))
+    return reported_share(
+        PROBE,
+        "accuracy, asked without the chat template",
+        again[STUDENT] == right,
+        teacher=again[TEACHER] == right if TEACHER in again else None,
+        words=f"Asked as plain text, the student answers {plain:.0%} of all questions rightly; through its chat "
+        f"template, as for the other figures, {through:.0%}.",
+    )
 
 
 def _bias(about: str, outcomes: Mapping[str, Ints], ambiguous: bool, limit: float) -> Draft:

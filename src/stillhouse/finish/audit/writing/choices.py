@@ -5,7 +5,8 @@
 
 By *text*, the options are not shown, and each is scored as the answer, in nats a byte, so that unlike tokenizers and
 lengths compare; small models are best asked so. By *letter*, they are listed and the letter is scored, as suits models
-that follow instructions. A model that has no chat template makes all be asked with plain text.
+that follow instructions. A model that has no chat template makes all be asked with plain text; ``template`` chooses,
+so that both ways can be told.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from stillhouse.finish.generation.likelihood import batches_of_like_length, dema
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.statistics import Floats, Ints
 from stillhouse.stock import quiet
-from stillhouse.teachers.templates import Joined, join
+from stillhouse.teachers.templates import Joined, RowError, join
 from stillhouse.workplace import Progress, silent
 
 By = Literal["text", "letter"]
@@ -46,15 +47,17 @@ def choose(
     *,
     by: By = "text",
     system: str = "",
+    template: bool | None = None,
     what: str = "choices",
     batch_tokens: int = 2048,
     progress: Progress = silent,
 ) -> dict[str, Ints]:
-    """The number of the option that each model takes, for each item. system: put before each question.
+    """The number of the option that each model takes, for each item. system: put before each question. template:
+    whether through the chat templates, which all must have; by default where all have one.
 
     Raises :class:`StillhouseError` where a question does not fit a model.
     """
-    chat = all(speaker.template is not None for speaker in speakers.values())
+    chat = have_templates(speakers) if template is None else template
     found = {}
     for name, speaker in speakers.items():
         rows = [_joined(speaker, item, by, system, chat) for item in items]
@@ -77,23 +80,34 @@ def prompt_of(item: Choice, by: By) -> str:
     return f"{item.question}\n{listed}\nAnswer with the letter alone."
 
 
+def have_templates(speakers: Mapping[str, Speaker]) -> bool:
+    """Whether all of them can be asked through a chat template."""
+    return bool(speakers) and all(speaker.template is not None for speaker in speakers.values())
+
+
+def written(speaker: Speaker, item: Choice, *, by: By, system: str = "", template: bool) -> tuple[str, tuple[str, ...]]:
+    """The prompt as the model gets it, byte for byte, and what is weighed behind it: the same for every model, but for
+    a chat template of its own."""
+    question = prompt_of(item, by)
+    if template:
+        if speaker.template is None:
+            raise RowError("it has no chat template")
+        return speaker.template.text(conversation(question, system)), _answers(item, by)
+    return f"{plain(question, system)}Answer:", tuple(f" {answer}" for answer in _answers(item, by))
+
+
 def _answers(item: Choice, by: By) -> tuple[str, ...]:
     return item.options if by == "text" else tuple(_LETTERS[: len(item.options)])
 
 
 def _joined(speaker: Speaker, item: Choice, by: By, system: str, chat: bool) -> list[Joined]:
     """The prompt with each of the answers; all begin with the same ids."""
-    question = prompt_of(item, by)
-    if chat and speaker.template is not None:
-        asked = conversation(question, system)
-        rows = [speaker.template.join(asked, answer, finished=False) for answer in _answers(item, by)]
-    else:
-        text = f"{plain(question, system)}Answer:"
-        rows = [join(speaker.tokenizer, text, f" {answer}") for answer in _answers(item, by)]
+    prompt, answers = written(speaker, item, by=by, system=system, template=chat)
+    rows = [join(speaker.tokenizer, prompt, answer) for answer in answers]
     if max(len(one.ids) for one in rows) > speaker.context:
         raise StillhouseError(
             f"`{speaker.name}` takes {speaker.context} tokens, and a question of the audit has more",
-            where=f"the question {question[:60]!r}",
+            where=f"the question {prompt_of(item, by)[:60]!r}",
             fix="leave this probe out of the audit of so short a context",
         )
     return rows

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from stillhouse.errors import StillhouseError
-from stillhouse.finish.audit.writing.choices import By, Choice, choose
+from stillhouse.finish.audit.writing.choices import By, Choice, choose, have_templates
 from stillhouse.finish.audit.writing.judging import Draft, judged, reported
 from stillhouse.finish.evaluate import TEACHER
 from stillhouse.finish.generation.contrast import STUDENT
@@ -119,9 +119,11 @@ def winobias(
     limit: float = 0.05,
     by: By = "text",
     system: str = "",
+    plain_too: bool = False,
     progress: Progress = silent,
 ) -> list[Draft]:
-    """limit: of the student's gap less its teacher's; without a teacher the student's own is reported."""
+    """limit: of the student's gap less its teacher's; without a teacher the student's own is reported. plain_too: also
+    ask all of it without the chat template."""
     asked = list(chain.from_iterable((pair.pro, pair.anti) for pair in pairs))
     taken = choose(speakers, asked, by=by, system=system, what=PROBE, progress=progress)
     right = np.array([pair.right for pair in pairs])
@@ -133,6 +135,9 @@ def winobias(
         f"The student is right on {pro:.0%} of sentences that fit the stereotype and {anti:.0%} of those that do not"
     )
     about = "accuracy with the stereotype, less that against it"
+    # a template moves such figures: both ways are told
+    both = plain_too and have_templates(speakers)
+    more = [_without_template(speakers, asked, right, by, system, own, progress)] if both else []
     if TEACHER not in cells:
         mean = Outcomes.of(cells[STUDENT], _WORTH).mean()
         return [
@@ -146,7 +151,8 @@ def winobias(
                 upper=mean.upper,
                 n=mean.n,
                 words=f"{words}.",
-            )
+            ),
+            *more,
         ]
     beside = float(_WORTH[cells[TEACHER]].mean())
     difference = (_WORTH[None, :] - _WORTH[:, None]).ravel()
@@ -159,5 +165,35 @@ def winobias(
             student=own,
             limit=limit,
             words=f"{words}; its teacher's gap is {beside:+.2f}.",
-        )
+        ),
+        *more,
     ]
+
+
+def _without_template(
+    speakers: Mapping[str, Speaker],
+    asked: Sequence[Choice],
+    right: Ints,
+    by: By,
+    system: str,
+    through: float,
+    progress: Progress,
+) -> Draft:
+    """The gap when the same is asked as plain text, beside what it is through the template."""
+    taken = choose(speakers, asked, by=by, system=system, template=False, what=f"{PROBE}, plain", progress=progress)
+    gaps = {
+        name: _WORTH[1 + (one[0::2] == right).astype(np.int64) - (one[1::2] == right)] for name, one in taken.items()
+    }
+    mean = Outcomes.of((gaps[STUDENT] + 1).astype(np.int64), _WORTH).mean()
+    return reported(
+        PROBE,
+        "the same, asked without the chat template",
+        teacher=float(gaps[TEACHER].mean()) if TEACHER in gaps else None,
+        student=mean.value,
+        value=mean.value,
+        lower=mean.lower,
+        upper=mean.upper,
+        n=mean.n,
+        words=f"Asked as plain text, the student's gap is {mean.value:+.2f}; through its chat template, as judged, "
+        f"{through:+.2f}.",
+    )
