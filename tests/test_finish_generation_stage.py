@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import shutil
@@ -18,12 +19,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from typer.testing import CliRunner
 
 import tiny_chat
-from snippets import run_snippets
+from llama_server import INSTALLED, MISSING
+from snippets import run_snippets, snippets
 from stillhouse import console, documents
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.finish.generation.answers import answer_each
+from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.recipe import Generation, parse_recipe
 from stillhouse.signals.text import Text, TextAnswer
 from stillhouse.store import open_draft, seal
@@ -141,6 +145,26 @@ class House:
         return {"teachers": [{"name": "teacher", "precision": "float32"}]}
 
 
+def _uneven(model: Any) -> Any:
+    """The same function to the last bit, with one channel so loud that 8 bits have none left for the others.
+
+    A norm's weight is divided by a power of two by which a column of all that reads it is multiplied.
+    """
+    loud = 2.0**9
+    made = copy.deepcopy(model)
+    with torch.no_grad():
+        for layer in made.model.layers:
+            attention, feed = layer.self_attn, layer.mlp
+            for norm, readers in (
+                (layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
+                (layer.post_attention_layernorm, (feed.gate_proj, feed.up_proj)),
+            ):
+                norm.weight[0] /= loud
+                for reader in readers:
+                    reader.weight[:, 0] *= loud
+    return made
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     folder = tmp_path_factory.mktemp("house")
@@ -149,6 +173,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         model = tiny_chat.model(WORDS, seed=seed, noise=0.02)
         tiny_chat.teach(model, WORDS, PAIRS, steps=steps)
         models[name] = tiny_chat.save(model, WORDS, folder / name)
+        if name == "student":
+            models["uneven"] = tiny_chat.save(_uneven(model), WORDS, folder / "uneven")
     (folder / "other.jsonl").write_text(
         "".join(
             json.dumps({"text": f"the day was {one} and {two}"}) + "\n"
@@ -407,3 +433,75 @@ def test_a_student_that_llama_cpp_does_not_know_is_refused_before_the_training(h
         assert any("gpt_neox" in one for one in found) is refused
     known = house.recipe(**{"finish.gguf.kinds": ["f16"]})
     assert judge_generation.check(known, tmp_path, house.folder) == []
+
+
+llama_cpp = pytest.mark.skipif(not INSTALLED, reason=MISSING)
+
+
+def _gguf(house: House, kinds: list[str], **changes: object) -> Generation:
+    sizes = {"finish.gguf.prompts": 4, "finish.gguf.positions": 12, "finish.audit.identity": 0}
+    return house.recipe(**{"finish.gguf.kinds": kinds, **sizes, **changes})
+
+
+def _in_float32(bottle: Path, question: str) -> str:
+    """What the bottle's weights say where nothing is rounded on the way: a GGUF file has no bfloat16 arithmetic."""
+    (answer,) = answer_each(Speaker.load("student", bottle), [[{"role": "user", "content": question}]], max_tokens=64)
+    assert answer.finish_reason == "stop" and answer.text
+    return answer.text
+
+
+@llama_cpp
+def test_the_llama_cpp_snippet_of_the_card_needs_no_stillhouse_and_says_what_the_bottle_says(
+    house: House, tmp_path: Path
+) -> None:
+    house.run(tmp_path, _gguf(house, ["f16", "q8_0"]))
+    bottle = _bottle(tmp_path)
+    assert sorted(path.name for path in (bottle / "gguf").iterdir()) == ["model-f16.gguf", "model-q8_0.gguf"]
+    assert verify_bottle(bottle) == []
+    label = json.loads((bottle / "label.json").read_text("utf-8"))
+    assert [(one["kind"], one["passed"]) for one in label["strength"]["gguf"]] == [("f16", True), ("q8_0", True)]
+    assert {one["name"]: one["status"] for one in label["gates"]}["parity"] == "passed"
+    for kind in ("f16", "q8_0"):
+        assert _row(tmp_path, f"gguf-{kind}", "kl", "against the student")["n"] > 0
+        assert f"`gguf/model-{kind}.gguf`" in (bottle / "README.md").read_text("utf-8")
+    (said,) = run_snippets(bottle, tmp_path, using="xllamacpp", question=TEST[4][0])
+    assert said.splitlines()[-1] == _in_float32(bottle, TEST[4][0])
+
+
+@llama_cpp
+def test_a_gguf_file_below_its_floors_stops_the_bottling_and_is_named_where_somebody_answers_for_it(
+    house: House, tmp_path: Path
+) -> None:
+    """The loud channel costs no bit in float, so that all else about this student is as it was."""
+    with pytest.raises(StillhouseError) as refused:
+        house.run(tmp_path / "refused", _gguf(house, ["q8_0", "f16"]), student="uneven")
+    (problem,) = refused.value.problems
+    assert "gate `parity` failed: q8_0 is left out" in problem.what and "nats apart" in problem.what
+    assert "`finish.gguf.kinds`" in problem.fix and "--despite parity" in problem.fix
+    judged = tmp_path / "refused" / "4-judge"
+    assert [path.name for path in (judged / "artifacts" / "gguf").iterdir()] == ["model-f16.gguf"]
+    assert not (tmp_path / "refused" / "4-finish").exists()
+
+    despite = [{"gate": "parity", "because": "f16 is enough for us"}]
+    house.run(tmp_path, _gguf(house, ["q8_0", "f16"], **{"finish.despite": despite}), student="uneven")
+    bottle = _bottle(tmp_path)
+    assert [path.name for path in (bottle / "gguf").iterdir()] == ["model-f16.gguf"]
+    assert verify_bottle(bottle) == []
+    label = json.loads((bottle / "label.json").read_text("utf-8"))
+    assert [(one["gate"], one["because"]) for one in label["despite"]] == [("parity", "f16 is enough for us")]
+    assert {one["kind"]: one["passed"] for one in label["strength"]["gguf"]} == {"q8_0": False, "f16": True}
+    card = (bottle / "README.md").read_text("utf-8")
+    assert card.index("f16 is enough for us") < card.index("## Strength") < card.index("q8_0 was left out")
+    (said,) = run_snippets(bottle, tmp_path, using="xllamacpp", question=TEST[4][0])  # of the file that is there
+    assert said.splitlines()[-1] == _in_float32(bottle, TEST[4][0])
+    assert _row(tmp_path, "student", "kl", "answers") == _row(tmp_path / "refused", "student", "kl", "answers")
+
+
+@llama_cpp
+def test_where_no_gguf_file_agrees_the_card_offers_none(house: House, tmp_path: Path) -> None:
+    despite = [{"gate": "parity", "because": "we ship no file for it"}]
+    house.run(tmp_path, _gguf(house, ["q8_0"], **{"finish.despite": despite}), student="uneven")
+    bottle = _bottle(tmp_path)
+    assert not (bottle / "gguf").exists() and verify_bottle(bottle) == []
+    assert len(snippets(bottle)) == 1 and "xllamacpp" not in snippets(bottle)[0]
+    assert "q8_0 was left out" in (bottle / "README.md").read_text("utf-8")
