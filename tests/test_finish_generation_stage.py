@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import json
 import shutil
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
 from typer.testing import CliRunner
 
 import tiny_chat
@@ -30,7 +31,7 @@ from stillhouse.finish.generation.answers import answer_each
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.recipe import Generation, parse_recipe
 from stillhouse.signals.text import Text, TextAnswer
-from stillhouse.store import open_draft, seal
+from stillhouse.store import digest_of_file, open_draft, seal
 from stillhouse.use import ChatTasting, predict_file, taste
 from stillhouse.workplace import FOLDERS, Places, StageResult, silent
 
@@ -380,6 +381,40 @@ def test_a_student_that_is_its_teacher_is_as_good(house: House, tmp_path: Path) 
 def test_the_snippet_of_the_card_needs_no_stillhouse(run: Path, tmp_path: Path) -> None:
     (printed,) = run_snippets(_bottle(run), tmp_path)
     assert printed.strip()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_student_in_several_files_is_bottled_and_opened_like_one_in_a_single_file(
+    house: House, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """transformers parts weights of more than 50 GB; here it does so at 15 KB."""
+    saved = functools.partialmethod(PreTrainedModel.save_pretrained, max_shard_size="15KB")
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", saved)
+    student = tiny_chat.save(AutoModelForCausalLM.from_pretrained(house.models["student"]), WORDS, tmp_path / "parts")
+    assert len(list(student.glob("*.safetensors"))) > 2 and not (student / "model.safetensors").exists()
+    parted = House(house.folder, house.models | {"student": student})
+    parted.run(tmp_path, house.recipe(**{"finish.precision": precision, "finish.audit.identity": 0}))
+    bottle = _bottle(tmp_path)
+    named = _evaluation(tmp_path)["shipped"]["file"]
+    label, bill, said = (
+        json.loads((bottle / name).read_text("utf-8")) for name in ("label.json", "bom.cdx.json", "provenance.json")
+    )
+    assert named == label["shipped"]["file"] == "model.safetensors.index.json"
+    parts = sorted(set(json.loads((bottle / named).read_text("utf-8"))["weight_map"].values()))
+    assert parts == sorted(path.name for path in bottle.glob("*.safetensors")) and len(parts) > 2
+    component = bill["metadata"]["component"]
+    assert component["hashes"] == [{"alg": "SHA-256", "content": digest_of_file(bottle / named)}]
+    assert {one["name"]: one["hashes"][0]["content"] for one in component["components"]} == {
+        part: digest_of_file(bottle / part) for part in parts
+    }
+    assert {one["name"] for one in said["subject"]} >= {named, *parts}
+    assert verify_bottle(bottle) == []
+    if precision == "bfloat16":
+        assert _row(tmp_path, "student", "kl", "answers") == _row(run, "student", "kl", "answers")
+        asked = [question for question, _ in TEST]
+        assert Bottle.open(bottle).answer(asked, max_tokens=8) == Bottle.open(_bottle(run)).answer(asked, max_tokens=8)
+    (bottle / parts[1]).unlink()
+    assert verify_bottle(bottle) == [f"missing: {parts[1]}"]
 
 
 def test_without_a_cross_entropy_control_nothing_is_claimed(house: House, tmp_path: Path) -> None:
