@@ -31,7 +31,7 @@ from stillhouse.finish.generation.answers import answer_each
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.recipe import Generation, parse_recipe
 from stillhouse.signals.text import Text, TextAnswer
-from stillhouse.store import digest_of_file, open_draft, seal
+from stillhouse.store import digest_of_file, open_draft, read_sealed, seal
 from stillhouse.use import ChatTasting, predict_file, taste
 from stillhouse.workplace import FOLDERS, Places, StageResult, silent
 
@@ -413,6 +413,10 @@ def test_a_student_in_several_files_is_bottled_and_opened_like_one_in_a_single_f
         assert _row(tmp_path, "student", "kl", "answers") == _row(run, "student", "kl", "answers")
         asked = [question for question, _ in TEST]
         assert Bottle.open(bottle).answer(asked, max_tokens=8) == Bottle.open(_bottle(run)).answer(asked, max_tokens=8)
+    links = {path.stat().st_nlink for path in (tmp_path / "4-judge" / "artifacts").glob("*.safetensors")}
+    assert links == ({2} if precision == "float32" else {1})  # where the bytes are those of the training
+    assert {path.stat().st_nlink for path in bottle.iterdir()} == {1}
+    assert read_sealed(tmp_path, "3-distill") and read_sealed(tmp_path, "4-judge")
     (bottle / parts[1]).unlink()
     assert verify_bottle(bottle) == [f"missing: {parts[1]}"]
 

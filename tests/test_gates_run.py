@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from judged_world import Case, bottled, judged
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.bottle import verify_bottle
+from stillhouse.store import digest_of_file, place, read_sealed
 from tiny_world import World
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,6 +37,34 @@ def test_a_student_that_is_worse_for_one_group_is_not_bottled(world: World, tmp_
     despite = [{"gate": "worst-group", "because": "used for dialect a alone"}]
     label = bottled(world, tmp_path, **{GATES: ["worst-group"], "finish.despite": despite})
     assert [one["gate"] for one in label["despite"]] == ["worst-group"]
+
+
+def test_weights_lie_once_in_the_sealed_folders_and_the_bottle_is_nobody_elses(world: World, tmp_path: Path) -> None:
+    judged(world, Case(teacher=("lovely",), student=("lovely",)), tmp_path)
+    bottled(world, tmp_path, **{GATES: []})
+    trained, kept, shipped = (
+        tmp_path / part / "model.safetensors" for part in ("3-distill/student", "4-judge/artifacts", "4-finish/bottle")
+    )
+    assert trained.samefile(kept) and not shipped.samefile(kept) and digest_of_file(shipped) == digest_of_file(kept)
+    configs = [path.with_name("config.json") for path in (trained, kept, shipped)]
+    assert not configs[0].samefile(configs[1])  # small files are written over
+    for path in (shipped, configs[2]):  # in place, as tools do
+        path.write_bytes(b"other")
+    assert verify_bottle(shipped.parent) == ["changed: config.json", "changed: model.safetensors"]
+    assert read_sealed(tmp_path, "3-distill") and read_sealed(tmp_path, "4-judge")
+    assert read_sealed(tmp_path, "4-finish") is None
+
+
+def test_a_disk_without_links_gets_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, linked, copied = (tmp_path / name for name in ("source", "linked", "copied"))
+    source.write_bytes(b"weights")
+    linked.write_bytes(b"of an earlier draft")
+    place(source, linked)
+    assert linked.samefile(source)
+    monkeypatch.setattr(Path, "hardlink_to", mock.Mock(side_effect=OSError(errno.EXDEV, "another disk")))
+    copied.write_bytes(b"of an earlier draft, and longer")
+    place(source, copied)
+    assert not copied.samefile(source) and copied.read_bytes() == b"weights"
 
 
 def test_a_student_that_widens_its_teachers_gap_is_not_bottled_though_no_group_has_lost_accuracy(

@@ -6,7 +6,6 @@ Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``predict
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem
 from stillhouse.finish.abstain import Abstaining, choose
 from stillhouse.finish.abstain import measure as measure_abstaining
+from stillhouse.finish.artifacts import lay_out
 from stillhouse.finish.audit.classifier import Ask, ClassifierPlan, audit_classifier
 from stillhouse.finish.evaluate import (
     TEACHER,
@@ -141,8 +141,7 @@ def _export(recipe: Classification, places: Places, test: HeldOut, progress: Pro
     int8, speed, folder = recipe.finish.int8, recipe.finish.speed, places.draft / ARTIFACTS
     student, max_length = places.sealed("distill") / "student", recipe.distill.train.max_length
     progress("exporting", 0, 2)
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(student, folder)
+    lay_out(student, folder)
     exported = export_student(
         student,
         folder / "onnx",
