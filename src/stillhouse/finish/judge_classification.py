@@ -126,7 +126,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
             "file": exported.files[shipped].relative_to(places.draft / ARTIFACTS).as_posix(),
             "max_length": recipe.distill.train.max_length,
         },
-        warnings=warnings(summary, unanswered=test.unanswered),
+        warnings=warnings(summary, unanswered=test.unanswered, rows=[row for row in rows if row.artifact == shipped]),
         findings=findings,
         gates=[gate for gate in gates if gate is not None],
         samples=side_by_side(test, artifacts[TEACHER], artifacts[shipped], labels=recipe.labels),
