@@ -44,7 +44,7 @@ from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.teachers import score_texts
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
 
 
