@@ -1,6 +1,7 @@
 """The Python snippets of a bottle's card, run as a stranger would: in a folder of their own, where stillhouse is not.
 
 printed = run_snippets(Path("4-finish/bottle"), tmp_path)
+(said,) = run_snippets(Path("4-finish/bottle"), tmp_path, using="xllamacpp", question="say fine")
 """
 
 from __future__ import annotations
@@ -26,11 +27,19 @@ def snippets(bottle: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (bottle / "README.md").read_text("utf-8"), re.S)
 
 
-def run_snippets(bottle: Path, folder: Path) -> list[str]:
-    """Run each in a process of its own beside a link to the bottle; returns what each printed."""
+def run_snippets(bottle: Path, folder: Path, *, using: str = "", question: str | None = None) -> list[str]:
+    """Run each in a process of its own beside a link to the bottle; returns what each printed.
+
+    using: only those that import it. question: put in the place of the card's own, as a reader would.
+    """
     (folder / "bottle").symlink_to(bottle.resolve())
     found = []
     for snippet in snippets(bottle):
+        if using not in snippet:
+            continue
+        if question is not None:
+            assert "your question" in snippet
+            snippet = snippet.replace("your question", question)
         done = subprocess.run(
             [sys.executable, "-c", _WITHOUT + snippet], cwd=folder, capture_output=True, text=True, check=False
         )

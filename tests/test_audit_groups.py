@@ -19,6 +19,7 @@ from stillhouse.finish.audit.rates import (
     equalized_odds_difference,
     gap,
 )
+from stillhouse.finish.gates import of_findings
 from stillhouse.statistics import (
     DRIFT,
     TEACHER_RATE,
@@ -287,7 +288,41 @@ def test_many_small_groups_are_one_row() -> None:
         30,
     ) and " more have fewer than 30" in row.words
     (rare,) = [one for one in of(findings, "small groups") if "dialect" in one.about]
-    assert "d has fewer than 30" in rare.words
+    assert "d has fewer than 30 documents: it was not judged" in rare.words
+
+
+def test_a_group_that_nobody_could_judge_keeps_the_gates_from_passing() -> None:
+    """Group d of 19 documents, whom the student serves badly: the others show nothing, and it has no rate."""
+    gold, teacher, student, group = world(6000)
+    student = np.where(group == 3, 1 - gold, teacher)
+
+    def decided(keep: np.ndarray) -> dict[str, str]:
+        findings = audit(*(part[keep] for part in (gold, teacher, student, group)))
+        return {name: of_findings(name, findings).status for name in ("worst-group", "amplification")}
+
+    assert decided(group < 3) == {"worst-group": "passed", "amplification": "passed"}
+    assert decided(group < 4) == {"worst-group": "not certified", "amplification": "not certified"}
+    gate = of_findings("worst-group", audit(gold, teacher, student, group))
+    assert "d has fewer than 30 documents" in gate.words and gate.advice
+
+
+def test_a_group_with_too_few_of_a_label_is_judged_by_its_accuracy_alone() -> None:
+    gold, teacher, _, group = common(world(12_000))
+    keep = (group < 2) | (gold == 0) | (np.cumsum((group == 2) & (gold == 1)) <= 20)  # 20 toxic documents of group c
+    findings = audit(*(part[keep] for part in (gold, teacher, teacher, group)))
+    (few,) = of(findings, "few of a label")
+    assert (few.status, few.needed) == ("not certified", 30) and not of(findings, "small groups")
+    assert "c has fewer than 30 documents with, or without, one of the labels" in few.words
+    assert of_findings("worst-group", findings).status == "passed"
+    assert of_findings("amplification", findings).status == "not certified"
+    assert of_findings("amplification", audit(gold, teacher, teacher, group)).status == "passed"
+
+
+def test_where_every_group_is_small_the_gate_names_them() -> None:
+    gold, teacher, _, group = common(world(60))
+    for name in ("worst-group", "amplification"):
+        gate = of_findings(name, audit(gold, teacher, teacher, group))
+        assert gate.status == "not certified" and "a, b and c have fewer than 30 documents" in gate.words
 
 
 def test_too_few_documents_certify_nothing_and_say_how_many_it_takes() -> None:

@@ -104,6 +104,18 @@ def test_a_token_without_a_row_is_refused(model: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_row_that_is_no_number_is_refused_though_no_token_uses_it(tmp_path: Path, value: float) -> None:
+    padded = tiny_chat.model(WORDS, padded=8)
+    save_causal(padded, WORDS, tmp_path / "whole")
+    again, _ = load_causal(tmp_path / "whole")
+    assert len(again.get_input_embeddings().weight) == len(WORDS) + 8  # nobody asked to cut the padding off
+    padded.get_input_embeddings().weight.data[-1] = value
+    with pytest.raises(StillhouseError, match="NaN or infinite"):
+        save_causal(padded, WORDS, tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
+
+
 def test_an_added_token_that_no_text_needs_may_lie_beyond_the_rows(model: Any, tmp_path: Path) -> None:
     words = tiny_chat.tokenizer()
     words.add_tokens(["<image>"], special_tokens=True)  # gemma-3-1b's 262144 with 262144 rows

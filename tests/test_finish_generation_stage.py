@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import io
 import json
 import shutil
@@ -14,21 +16,24 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
 from typer.testing import CliRunner
 
 import tiny_chat
+from llama_server import INSTALLED, MISSING
 from pair_server import JudgeServer, longer, shown
-from snippets import run_snippets
+from snippets import run_snippets, snippets
 from stillhouse import console, documents
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.finish.generation.answers import answer_each
+from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.recipe import Generation, parse_recipe
 from stillhouse.report import write_report
 from stillhouse.signals.text import Text, TextAnswer
-from stillhouse.store import open_draft, seal
+from stillhouse.store import digest_of_file, open_draft, read_sealed, seal
 from stillhouse.use import ChatTasting, predict_file, taste
 from stillhouse.workplace import FOLDERS, Places, StageResult, silent
 
@@ -143,6 +148,26 @@ class House:
         return {"teachers": [{"name": "teacher", "precision": "float32"}]}
 
 
+def _uneven(model: Any) -> Any:
+    """The same function to the last bit, with one channel so loud that 8 bits have none left for the others.
+
+    A norm's weight is divided by a power of two by which a column of all that reads it is multiplied.
+    """
+    loud = 2.0**9
+    made = copy.deepcopy(model)
+    with torch.no_grad():
+        for layer in made.model.layers:
+            attention, feed = layer.self_attn, layer.mlp
+            for norm, readers in (
+                (layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
+                (layer.post_attention_layernorm, (feed.gate_proj, feed.up_proj)),
+            ):
+                norm.weight[0] /= loud
+                for reader in readers:
+                    reader.weight[:, 0] *= loud
+    return made
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     folder = tmp_path_factory.mktemp("house")
@@ -151,6 +176,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         model = tiny_chat.model(WORDS, seed=seed, noise=0.02)
         tiny_chat.teach(model, WORDS, PAIRS, steps=steps)
         models[name] = tiny_chat.save(model, WORDS, folder / name)
+        if name == "student":
+            models["uneven"] = tiny_chat.save(_uneven(model), WORDS, folder / "uneven")
     (folder / "other.jsonl").write_text(
         "".join(
             json.dumps({"text": f"the day was {one} and {two}"}) + "\n"
@@ -358,6 +385,44 @@ def test_the_snippet_of_the_card_needs_no_stillhouse(run: Path, tmp_path: Path) 
     assert printed.strip()
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_student_in_several_files_is_bottled_and_opened_like_one_in_a_single_file(
+    house: House, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """transformers parts weights of more than 50 GB; here it does so at 15 KB."""
+    saved = functools.partialmethod(PreTrainedModel.save_pretrained, max_shard_size="15KB")
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", saved)
+    student = tiny_chat.save(AutoModelForCausalLM.from_pretrained(house.models["student"]), WORDS, tmp_path / "parts")
+    assert len(list(student.glob("*.safetensors"))) > 2 and not (student / "model.safetensors").exists()
+    parted = House(house.folder, house.models | {"student": student})
+    parted.run(tmp_path, house.recipe(**{"finish.precision": precision, "finish.audit.identity": 0}))
+    bottle = _bottle(tmp_path)
+    named = _evaluation(tmp_path)["shipped"]["file"]
+    label, bill, said = (
+        json.loads((bottle / name).read_text("utf-8")) for name in ("label.json", "bom.cdx.json", "provenance.json")
+    )
+    assert named == label["shipped"]["file"] == "model.safetensors.index.json"
+    parts = sorted(set(json.loads((bottle / named).read_text("utf-8"))["weight_map"].values()))
+    assert parts == sorted(path.name for path in bottle.glob("*.safetensors")) and len(parts) > 2
+    component = bill["metadata"]["component"]
+    assert component["hashes"] == [{"alg": "SHA-256", "content": digest_of_file(bottle / named)}]
+    assert {one["name"]: one["hashes"][0]["content"] for one in component["components"]} == {
+        part: digest_of_file(bottle / part) for part in parts
+    }
+    assert {one["name"] for one in said["subject"]} >= {named, *parts}
+    assert verify_bottle(bottle) == []
+    if precision == "bfloat16":
+        assert _row(tmp_path, "student", "kl", "answers") == _row(run, "student", "kl", "answers")
+        asked = [question for question, _ in TEST]
+        assert Bottle.open(bottle).answer(asked, max_tokens=8) == Bottle.open(_bottle(run)).answer(asked, max_tokens=8)
+    links = {path.stat().st_nlink for path in (tmp_path / "4-judge" / "artifacts").glob("*.safetensors")}
+    assert links == ({2} if precision == "float32" else {1})  # where the bytes are those of the training
+    assert {path.stat().st_nlink for path in bottle.iterdir()} == {1}
+    assert read_sealed(tmp_path, "3-distill") and read_sealed(tmp_path, "4-judge")
+    (bottle / parts[1]).unlink()
+    assert verify_bottle(bottle) == [f"missing: {parts[1]}"]
+
+
 def test_without_a_cross_entropy_control_nothing_is_claimed(house: House, tmp_path: Path) -> None:
     house.run(tmp_path, house.recipe(controls=["untrained"]))
     label = json.loads((_bottle(tmp_path) / "label.json").read_text("utf-8"))
@@ -545,3 +610,75 @@ def test_a_student_that_llama_cpp_does_not_know_is_refused_before_the_training(h
         assert any("gpt_neox" in one for one in found) is refused
     known = house.recipe(**{"finish.gguf.kinds": ["f16"]})
     assert judge_generation.check(known, tmp_path, house.folder) == []
+
+
+llama_cpp = pytest.mark.skipif(not INSTALLED, reason=MISSING)
+
+
+def _gguf(house: House, kinds: list[str], **changes: object) -> Generation:
+    sizes = {"finish.gguf.prompts": 4, "finish.gguf.positions": 12, "finish.audit.identity": 0}
+    return house.recipe(**{"finish.gguf.kinds": kinds, **sizes, **changes})
+
+
+def _in_float32(bottle: Path, question: str) -> str:
+    """What the bottle's weights say where nothing is rounded on the way: a GGUF file has no bfloat16 arithmetic."""
+    (answer,) = answer_each(Speaker.load("student", bottle), [[{"role": "user", "content": question}]], max_tokens=64)
+    assert answer.finish_reason == "stop" and answer.text
+    return answer.text
+
+
+@llama_cpp
+def test_the_llama_cpp_snippet_of_the_card_needs_no_stillhouse_and_says_what_the_bottle_says(
+    house: House, tmp_path: Path
+) -> None:
+    house.run(tmp_path, _gguf(house, ["f16", "q8_0"]))
+    bottle = _bottle(tmp_path)
+    assert sorted(path.name for path in (bottle / "gguf").iterdir()) == ["model-f16.gguf", "model-q8_0.gguf"]
+    assert verify_bottle(bottle) == []
+    label = json.loads((bottle / "label.json").read_text("utf-8"))
+    assert [(one["kind"], one["passed"]) for one in label["strength"]["gguf"]] == [("f16", True), ("q8_0", True)]
+    assert {one["name"]: one["status"] for one in label["gates"]}["parity"] == "passed"
+    for kind in ("f16", "q8_0"):
+        assert _row(tmp_path, f"gguf-{kind}", "kl", "against the student")["n"] > 0
+        assert f"`gguf/model-{kind}.gguf`" in (bottle / "README.md").read_text("utf-8")
+    (said,) = run_snippets(bottle, tmp_path, using="xllamacpp", question=TEST[4][0])
+    assert said.splitlines()[-1] == _in_float32(bottle, TEST[4][0])
+
+
+@llama_cpp
+def test_a_gguf_file_below_its_floors_stops_the_bottling_and_is_named_where_somebody_answers_for_it(
+    house: House, tmp_path: Path
+) -> None:
+    """The loud channel costs no bit in float, so that all else about this student is as it was."""
+    with pytest.raises(StillhouseError) as refused:
+        house.run(tmp_path / "refused", _gguf(house, ["q8_0", "f16"]), student="uneven")
+    (problem,) = refused.value.problems
+    assert "gate `parity` failed: q8_0 is left out" in problem.what and "nats apart" in problem.what
+    assert "`finish.gguf.kinds`" in problem.fix and "--despite parity" in problem.fix
+    judged = tmp_path / "refused" / "4-judge"
+    assert [path.name for path in (judged / "artifacts" / "gguf").iterdir()] == ["model-f16.gguf"]
+    assert not (tmp_path / "refused" / "4-finish").exists()
+
+    despite = [{"gate": "parity", "because": "f16 is enough for us"}]
+    house.run(tmp_path, _gguf(house, ["q8_0", "f16"], **{"finish.despite": despite}), student="uneven")
+    bottle = _bottle(tmp_path)
+    assert [path.name for path in (bottle / "gguf").iterdir()] == ["model-f16.gguf"]
+    assert verify_bottle(bottle) == []
+    label = json.loads((bottle / "label.json").read_text("utf-8"))
+    assert [(one["gate"], one["because"]) for one in label["despite"]] == [("parity", "f16 is enough for us")]
+    assert {one["kind"]: one["passed"] for one in label["strength"]["gguf"]} == {"q8_0": False, "f16": True}
+    card = (bottle / "README.md").read_text("utf-8")
+    assert card.index("f16 is enough for us") < card.index("## Strength") < card.index("q8_0 was left out")
+    (said,) = run_snippets(bottle, tmp_path, using="xllamacpp", question=TEST[4][0])  # of the file that is there
+    assert said.splitlines()[-1] == _in_float32(bottle, TEST[4][0])
+    assert _row(tmp_path, "student", "kl", "answers") == _row(tmp_path / "refused", "student", "kl", "answers")
+
+
+@llama_cpp
+def test_where_no_gguf_file_agrees_the_card_offers_none(house: House, tmp_path: Path) -> None:
+    despite = [{"gate": "parity", "because": "we ship no file for it"}]
+    house.run(tmp_path, _gguf(house, ["q8_0"], **{"finish.despite": despite}), student="uneven")
+    bottle = _bottle(tmp_path)
+    assert not (bottle / "gguf").exists() and verify_bottle(bottle) == []
+    assert len(snippets(bottle)) == 1 and "xllamacpp" not in snippets(bottle)[0]
+    assert "q8_0 was left out" in (bottle / "README.md").read_text("utf-8")

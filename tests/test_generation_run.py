@@ -187,6 +187,9 @@ def test_a_student_with_fewer_tokens_learns_from_the_same_signals(house: Path, w
     finished = distilled(house, "distill.student.vocabulary=used", stretch)
     student = AutoModelForCausalLM.from_pretrained(finished.folder / "3-distill" / "student")
     assert student.config.vocab_size < len(WORDS)
+    told = json.loads((finished.folder / "3-distill" / "manifest.json").read_text())["summary"]["vocabulary"]
+    known, whole = student.config.vocab_size, AutoModelForCausalLM.from_pretrained(house / "teacher").config.vocab_size
+    assert told == f"the student knows {known} of the teacher's {whole} tokens"
     rows = finished.evaluation["rows"]
     kl = {row["artifact"]: row["value"] for row in rows if row["metric"] == "kl" and row["slice"] == "answers"}
     assert kl["student"] < 0.8 * kl["untrained"]

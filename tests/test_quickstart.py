@@ -230,6 +230,22 @@ def test_the_bottle_opens_without_stillhouse(finished: Finished) -> None:
     assert [label for label, _ in Bottle.open(finished.bottle).predict(texts)] == plain
 
 
+def test_the_student_and_the_bottle_hold_the_tensors_of_a_stock_class_and_nothing_of_its_training(
+    finished: Finished,
+) -> None:
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    for folder in (finished.folder / "3-distill" / "student", finished.bottle):
+        stock = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder)).state_dict()
+        with safe_open(folder / "model.safetensors", "pt") as weights:
+            shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+        assert shapes == {name: tuple(value.shape) for name, value in stock.items()}
+        weights_bytes = sum(4 * value.numel() for value in stock.values())
+        assert (folder / "model.safetensors").stat().st_size < weights_bytes + 10_000
+        assert not [path for path in folder.rglob("*") if path.suffix in (".pt", ".bin", ".pth")]
+
+
 @pytest.mark.parametrize("harm", ["change", "remove", "add", "pickle", "label"])
 def test_verify_finds_every_tampering(finished: Finished, tmp_path: Path, harm: str) -> None:
     bottle = tmp_path / "bottle"

@@ -53,8 +53,8 @@ def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int]
     and the tokenizer name they become its ends, so that the model stops where it was taught to. The tokenizer is freed
     of the padding and cutting that its last caller left in it, and the flag of a tied head is set to what the weights
     are. Raises :class:`StillhouseError` where the class is not one of transformers' own, where a token has no row in
-    the head, or where what was written gives other logits, splits texts in another way, or says something else with a
-    cache than without.
+    the head, where logits are no numbers, or where what was written gives other logits, splits texts in another way, or
+    says something else with a cache than without.
     """
     check_stock(model, folder, fix="merge adapters, and build the student with one of the kinds of `distill.student`")
     _check_rows(model, tokenizer, ends, folder)
@@ -62,6 +62,12 @@ def save_causal(model: Any, tokenizer: Any, folder: Path, *, ends: Sequence[int]
     _set_tied(model)
     _set_ends(model, tokenizer, ends)
     before, texts = _probe(model), _split(tokenizer)
+    if (before.isnan() | before.isposinf()).any():  # minus infinity is how some models say "never"
+        raise StillhouseError(
+            "the student's logits are no numbers: some of its weights are NaN or infinite",
+            where=str(folder),
+            fix="train anew with a lower rate, or take a base whose rows of unused tokens are numbers, too",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         model.save_pretrained(folder)

@@ -20,7 +20,7 @@ from stillhouse.ferment.distributions import capture_distributions
 from stillhouse.ferment.writing import Tick, Unanswered
 from stillhouse.signals import Header, TextAnswer, TokenDist, TokenDistWriter
 from stillhouse.signals.token_dist import FOLDER
-from stillhouse.store import digest_of
+from stillhouse.store import digest_of, place
 from stillhouse.teachers.sequences import TokenSequence, asked, conversation, plain, said, shortened
 from stillhouse.teachers.templates import ChatTemplate, Message, RowError
 
@@ -136,9 +136,4 @@ def _link(source: Path, target: Path) -> None:
     """The store's files in the draft: linked where the disk can, so that nothing lies there twice."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.arrow")):
-        place = target / path.name
-        place.unlink(missing_ok=True)
-        try:
-            place.hardlink_to(path)
-        except OSError:
-            place.write_bytes(path.read_bytes())
+        place(path, target / path.name)

@@ -19,10 +19,10 @@ from stillhouse.finish.generation.summary import deciding
 from stillhouse.recipe.model import GateName
 from stillhouse.statistics import Retention, items_needed
 
-# which probes of the audit a gate looks at
+# which probes of the audit a gate looks at; groups that were too small to judge keep it from being passed
 PROBES: dict[GateName, tuple[str, ...]] = {
-    "worst-group": ("worst group",),
-    "amplification": ("group gap", "BBQ", "WinoBias"),
+    "worst-group": ("worst group", "small groups"),
+    "amplification": ("group gap", "small groups", "few of a label", "BBQ", "WinoBias"),
     "flips": ("swap",),
     "identity": ("identity",),
     "behavior": ("refusal twins", "memorized", "canaries", "contamination"),

@@ -6,7 +6,6 @@ Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``predict
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem
 from stillhouse.finish.abstain import Abstaining, choose
 from stillhouse.finish.abstain import measure as measure_abstaining
+from stillhouse.finish.artifacts import lay_out
 from stillhouse.finish.audit.classifier import Ask, ClassifierPlan, audit_classifier
 from stillhouse.finish.evaluate import (
     TEACHER,
@@ -126,7 +126,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
             "file": exported.files[shipped].relative_to(places.draft / ARTIFACTS).as_posix(),
             "max_length": recipe.distill.train.max_length,
         },
-        warnings=warnings(summary, unanswered=test.unanswered),
+        warnings=warnings(summary, unanswered=test.unanswered, rows=[row for row in rows if row.artifact == shipped]),
         findings=findings,
         gates=[gate for gate in gates if gate is not None],
         samples=side_by_side(test, artifacts[TEACHER], artifacts[shipped], labels=recipe.labels),
@@ -141,8 +141,7 @@ def _export(recipe: Classification, places: Places, test: HeldOut, progress: Pro
     int8, speed, folder = recipe.finish.int8, recipe.finish.speed, places.draft / ARTIFACTS
     student, max_length = places.sealed("distill") / "student", recipe.distill.train.max_length
     progress("exporting", 0, 2)
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(student, folder)
+    lay_out(student, folder)
     exported = export_student(
         student,
         folder / "onnx",

@@ -82,7 +82,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     if asked_of(recipe) is not None:  # a plain text was asked as a turn of the user
         rows_in = [row | {"messages": row["messages"] or list(asked(row))} for row in rows_in]
     artifacts = places.draft / ARTIFACTS
-    ship(places.sealed("distill") / "student", artifacts, precision=recipe.finish.precision)
+    file = ship(places.sealed("distill") / "student", artifacts, precision=recipe.finish.precision)
     speakers = speakers_of(recipe, places, artifacts)
     stored, settings, answers = stored_answers(recipe, places), recipe.finish.evaluate, asked_of(recipe)
     with cpu_threads(recipe.distill.train.threads):
@@ -124,7 +124,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     Judgement(
         rows=[*rows, *(compared.rows if compared else ())],
         summary=summary,
-        shipped={"artifact": STUDENT, "file": "model.safetensors", "precision": recipe.finish.precision},
+        shipped={"artifact": STUDENT, "file": file, "precision": recipe.finish.precision},
         warnings=[*warnings(summary), *(compared.warnings if compared else ())],
         findings=findings,
         gates=[

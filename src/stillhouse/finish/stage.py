@@ -94,6 +94,8 @@ def _copy(artifacts: Path, bottle: Path, shipped: str) -> None:
     """All of it, but of the graphs only the one that ships."""
     shutil.copytree(artifacts, bottle, ignore=shutil.ignore_patterns("onnx"))
     target = bottle / shipped
+    if target.exists():  # the weights of a model that writes came with the rest
+        return
     target.parent.mkdir(exist_ok=True)
     for path in (artifacts / shipped).parent.glob(f"{target.name}*"):  # large weights lie beside their graph
         shutil.copyfile(path, target.parent / path.name)

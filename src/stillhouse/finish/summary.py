@@ -113,9 +113,14 @@ def _member(one: Artifact, accuracy: float | None, kept: Retention) -> dict[str,
     }
 
 
-def warnings(summary: Mapping[str, Any], *, unanswered: int) -> list[str]:
-    """What a user of the student must know before anything else. unanswered: test documents left out."""
-    found = []
+def warnings(summary: Mapping[str, Any], *, unanswered: int, rows: Sequence[Row] = ()) -> list[str]:
+    """What a user of the student must know before anything else. unanswered: test documents left out. rows: of what
+    ships, among which a label that it never gets right is looked for: a good accuracy may hide that."""
+    found = [
+        f"of {row.n} test documents with {row.slice} it labels none rightly"
+        for row in rows
+        if row.metric == "recall" and row.value == 0
+    ]
     kept = summary["retention"]
     if not kept["non_inferior"]:
         found.append(

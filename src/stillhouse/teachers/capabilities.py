@@ -9,6 +9,7 @@ A model without a language head would load as a causal model all the same, with 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from stillhouse.addresses import Files
 from stillhouse.errors import StillhouseError
@@ -17,21 +18,35 @@ from stillhouse.teachers.protocol import Capability
 CAUSAL: frozenset[Capability] = frozenset({"label-probabilities", "text", "next-token-distributions"})
 CLASSIFIER: frozenset[Capability] = frozenset({"label-probabilities"})
 ENCODER: frozenset[Capability] = frozenset({"vectors"})
+# classifiers whose scores are no choice among labels, as their configs say
+_NO_CHOICE = {
+    "multi_label_classification": "says yes or no to each label by itself",
+    "regression": "gives numbers",
+}
 _CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
 def capabilities_of(files: Files) -> frozenset[Capability]:
     """By the architectures in ``config.json``; a GGUF file, and a config that names none, is held to be causal."""
+    return _capabilities(_config_of(files))
+
+
+def _config_of(files: Files) -> Mapping[str, object] | None:
     path = next((path for path in files.files if path.name == "config.json"), None)
     if path is None:
-        return CAUSAL
+        return None
     try:
         config = json.loads(path.read_text("utf-8"))
-        names = [str(name) for name in config.get("architectures") or []]
-    except (OSError, ValueError, AttributeError) as error:
+        return {**config}
+    except (OSError, ValueError, TypeError) as error:
         raise StillhouseError(
             f"config.json cannot be read: {error}", where=str(path), fix="fetch the model again"
         ) from error
+
+
+def _capabilities(config: Mapping[str, object] | None) -> frozenset[Capability]:
+    listed = None if config is None else config.get("architectures")
+    names = [str(name) for name in listed] if isinstance(listed, list) else []
     if not names or any(name.endswith(_CAUSAL) for name in names):
         return CAUSAL
     if any(name.endswith("ForSequenceClassification") for name in names):
@@ -41,12 +56,20 @@ def capabilities_of(files: Files) -> frozenset[Capability]:
 
 def require(files: Files, capability: Capability, *, what: str) -> None:
     """Raise :class:`StillhouseError` where the model cannot give what ``what`` is made of."""
-    gives = capabilities_of(files)
+    config = _config_of(files)
+    gives = _capabilities(config)
     if capability not in gives:
         raise StillhouseError(
             f"{what} is taught from {capability}, and this model gives {', '.join(sorted(gives))} only",
             where=files.address,
             fix="take a causal language model, or a sequence classifier with the recipe's labels",
+        )
+    kind = (config or {}).get("problem_type")
+    if gives == CLASSIFIER and kind in _NO_CHOICE:
+        raise StillhouseError(
+            f"{what} is taught one label of several, and this model {_NO_CHOICE[str(kind)]} (`problem_type`: {kind})",
+            where=files.address,
+            fix="take a classifier that was trained to choose one label: a softmax over these scores means nothing",
         )
 
 

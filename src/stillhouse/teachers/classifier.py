@@ -20,7 +20,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.prompts import Prompt
 from stillhouse.store import digest_of
 from stillhouse.student import load_classifier, max_length
-from stillhouse.teachers.capabilities import CLASSIFIER
+from stillhouse.teachers.capabilities import CLASSIFIER, require
 from stillhouse.teachers.protocol import Capability, Questions
 
 
@@ -40,6 +40,7 @@ class ClassifierTeacher:
         """Load the classifier that ``files`` holds; raises :class:`StillhouseError` when it is none."""
         import torch
 
+        require(files, "label-probabilities", what="a text classifier")
         config = next(path for path in files.files if path.name == "config.json")
         model, tokenizer = load_classifier(config.parent)
         model = model.to(getattr(torch, placement.dtype)).requires_grad_(False).to(placement.device)

@@ -62,7 +62,8 @@ def audit_groups(
 
     gold: label numbers (N,); probabilities (N, K); groups: name -> a value, or None, for each document; clusters:
     (N,), documents of one template or author, which are then taken as one. Groups with fewer than ``smallest``
-    documents of the kind that a rate counts are not judged by it, and named in one finding.
+    documents, or with so few of the kind that a rate counts, are not judged by it: each column has a finding that names
+    the ones, and another that names the others. Both are ``not certified``, since nobody looked.
     """
     answers = Answers.of(gold, teacher_probs, student_probs, labels, clusters)
     columns = [Column.of(name, values, len(answers.gold)) for name, values in groups.items()]
@@ -78,9 +79,7 @@ def audit_groups(
         }
         right = Slice.of(column, known, flagged(known, "accuracy", 0), smallest)
         tests += _tests(column, known.labels, parts, right, gap_limit, worst_margin)
-        small = sorted({group for part in (*parts.values(), right) for group in part.small})
-        if small:
-            reported.append(_too_small(column, small, smallest))
+        reported += _not_judged(column, parts, right, smallest)
         if right.pairs is not None:
             reported += named_groups(column, known.labels, parts)
             reported += gaps(column, known, parts, resamples=resamples, seed=seed)
@@ -166,13 +165,24 @@ def _finding(test: _Test, p: float) -> Finding:
     )
 
 
-def _too_small(column: Column, groups: Sequence[int], smallest: int) -> Finding:
-    sizes = [int((column.group == group).sum()) for group in groups]
+def _not_judged(
+    column: Column, parts: Mapping[tuple[Metric, int], Slice], right: Slice, smallest: int
+) -> list[Finding]:
+    """Groups that are too small for any rate, and those that are large enough, but have too few of a label."""
+    rare = {group for part in parts.values() for group in part.small} - set(right.small)
+    told = (
+        ("small groups", right.small, f"fewer than {smallest} documents"),
+        ("few of a label", sorted(rare), f"fewer than {smallest} documents with, or without, one of the labels"),
+    )
+    return [_too_few(column, probe, groups, why, smallest) for probe, groups, why in told if groups]
+
+
+def _too_few(column: Column, probe: str, groups: Sequence[int], why: str, smallest: int) -> Finding:
+    one = len(groups) == 1
+    told = "it was not judged" if one else "they were not judged"
+    told += "" if probe == "small groups" else " by those rates"
     words = (
-        f"{column.name}: {some([column.groups[group] for group in groups])} "
-        f"{'has' if len(groups) == 1 else 'have'} fewer than {smallest} documents for at least one rate, "
-        f"by which {'it was' if len(groups) == 1 else 'they were'} not judged."
+        f"{column.name}: {some([column.groups[group] for group in groups])} {'has' if one else 'have'} {why}: {told}."
     )
-    return Finding(
-        "small groups", column.place(), "not certified", None, None, None, None, None, None, sum(sizes), words, smallest
-    )
+    n = sum(int((column.group == group).sum()) for group in groups)
+    return Finding(probe, column.place(), "not certified", None, None, None, None, None, None, n, words, smallest)

@@ -71,6 +71,8 @@ def bottle_gguf(
         if not found.passed:
             refused.append(f"{kind} is left out: {'; '.join(found.reasons)}")
             file.unlink()
+    if len(refused) == len(files):
+        (student / FOLDER).rmdir()  # no bottle may hold an empty folder
     progress("comparing GGUF files", len(kinds) + 1, len(kinds) + 1)
     words = "; ".join(refused) or f"{', '.join(files)} agree with the student in llama.cpp"
     gate = Gate("parity", "failed" if refused else "passed", words, _ADVICE if refused else "")
