@@ -264,6 +264,8 @@ def _missing_libraries(recipe: Recipe) -> list[Problem]:
         extras["trafilatura"] = "html"
     if isinstance(recipe, Generation) and recipe.finish.gguf.kinds:
         extras |= {"gguf": "finish", "xllamacpp": "finish"}
+    if isinstance(recipe, Generation) and recipe.finish.onnx.kinds:
+        extras |= {"onnx": "finish", "onnxscript": "finish"}
     if recipe.raw.engine.kind == "ray":
         extras["ray"] = "ray"
     packages = {"sklearn": "scikit-learn"}
