@@ -54,7 +54,8 @@ class Layer:
     @property
     def turned(self) -> onnx_ir.Node | None:
         """The node that turns a matrix which is stored as (N, K), as a head is that shares the table of embeddings."""
-        maker = None if self.is_table else self.node.inputs[1].producer()
+        matrix = None if self.is_table else self.node.inputs[1]
+        maker = matrix.producer() if matrix is not None else None
         return maker if maker is not None and maker.op_type == "Transpose" else None
 
     @property

@@ -16,6 +16,7 @@ which is measured with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ class _Writer:
         self,
         before: onnx_ir.Node,
         kind: str,
-        inputs: list[onnx_ir.Value | None],
+        inputs: Sequence[onnx_ir.Value | None],
         name: str,
         **attributes: int | tuple[int, ...],
     ) -> onnx_ir.Value:
