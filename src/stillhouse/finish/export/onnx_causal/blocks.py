@@ -6,12 +6,11 @@ The file says so in standard operators alone (``DequantizeLinear`` before ``MatM
 it quantizes. onnxruntime puts a kernel in their place that reads the bytes themselves; a runtime that has none computes
 the same from floats. A table of embeddings that is also the head is stored once.
 
-Why not as classifiers are quantized, with one scale for each output channel and one for each token: a language model's
-tokens have channels that are a hundred times as loud as the others, and answers are long, so that small errors add up.
+Why not as classifiers are quantized, with one scale for each output channel and one for each token: it was measured.
 On 22 trained layers of a model of 135 million parameters (612 positions) that gave 0.035 nats from float32 and 0.87 of
-its likeliest tokens, 0.026 and 0.91 with all down-projections left in float; blocks of 32 give 0.007 and 0.96, in a
-file of half the size, and are faster. What is multiplied is left in float here; the kernel may round it in blocks, too,
-which is measured with it.
+its likeliest tokens with the head left in float, 0.026 and 0.91 with all down-projections too; blocks of 32, the head
+among them, give 0.007 and 0.96, in a file of half the size. What is multiplied is left in float here; the kernel may
+round it in blocks, too, which is measured with it.
 """
 
 from __future__ import annotations
