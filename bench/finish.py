@@ -18,6 +18,7 @@ PARTS: Parts = {
     "compress": ("finish_compress", "compress"),
     "abstain": ("finish_abstain", "abstain"),
     "gguf": ("finish_gguf", "gguf"),
+    "onnx": ("finish_onnx", "onnx"),
     "signature": ("finish_signature", "signature"),
     "writing": ("finish_writing", "writing"),
     "pairs": ("finish_pairs", "figures"),

@@ -24,9 +24,10 @@ from stillhouse.addresses import resolve
 from stillhouse.causal import load_causal, save_causal
 from stillhouse.distill.students.decoders import keep_decoder_layers
 from stillhouse.distill.students.keep_layers import spread
-from stillhouse.finish.export.gguf import FLOORS, Floors, GgufComparison, Kind, compare_gguf, export_gguf
-from stillhouse.finish.export.gguf.probes import SHAPES
+from stillhouse.finish.export.agreement import Comparison, Floors
+from stillhouse.finish.export.gguf import FLOORS, Kind, compare_gguf, export_gguf
 from stillhouse.finish.export.gguf.runtime import Runtime
+from stillhouse.finish.export.probes import SHAPES
 from stillhouse.finish.generation.decoding import parameters
 from stillhouse.recipe import load_recipe
 from stillhouse.teachers.local import model_folder
@@ -147,7 +148,7 @@ def _random_texts(file: Path, tokenizer: Any, count: int) -> list[Figure]:
     return [Figure(f"random texts that are split in another way, of {count}", wrong, "", ("==", 0))]
 
 
-def _figures(kind: Kind, one: GgufComparison) -> list[Figure]:
+def _figures(kind: Kind, one: Comparison) -> list[Figure]:
     margins = [divergence.margin for divergence in one.divergences]
     # 4 bits a weight are measured and not promised: whether they are good enough is decided student by student
     floors = FLOORS[kind] if kind in PROMISED else Floors(stops=None)

@@ -29,7 +29,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 import tiny_chat
 from stillhouse.finish.export.gguf import splitting
-from stillhouse.finish.export.gguf.probes import TEXTS
+from stillhouse.finish.export.probes import TEXTS
 
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 SPACE = splitting.SPACE

@@ -191,7 +191,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 @pytest.fixture(scope="module")
 def run(house: House, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    house.run(folder, house.recipe())
+    house.run(folder, house.recipe(**{"finish.onnx.kinds": ["fp32", "int8"]}))
     return folder
 
 
@@ -380,9 +380,21 @@ def test_a_student_that_is_its_teacher_is_as_good(house: House, tmp_path: Path) 
     )
 
 
-def test_the_snippet_of_the_card_needs_no_stillhouse(run: Path, tmp_path: Path) -> None:
-    (printed,) = run_snippets(_bottle(run), tmp_path)
-    assert printed.strip()
+def test_the_snippets_of_the_card_need_no_stillhouse(run: Path, tmp_path: Path) -> None:
+    stock, onnx = run_snippets(_bottle(run), tmp_path)
+    assert stock.strip()
+    assert onnx.strip()
+
+
+def test_files_for_onnxruntime_ship_with_what_was_measured_of_them(run: Path) -> None:
+    label = json.loads((_bottle(run) / "label.json").read_text("utf-8"))
+    assert [one["file"] for one in label["strength"]["onnx"]] == ["onnx/model.onnx", "onnx/model_int8.onnx"]
+    for one in label["strength"]["onnx"]:
+        assert one["passed"] and (_bottle(run) / one["file"]).stat().st_size == one["bytes"]
+        assert _row(run, f"onnx-{one['kind']}", "kl", "against the student")["value"] == one["kl"]
+    gate = next(one for one in label["gates"] if one["name"] == "parity")
+    assert gate["status"] == "passed" and gate["words"] == "fp32, int8 agree with the student in onnxruntime"
+    assert "`onnx/model_int8.onnx`: " in (_bottle(run) / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
@@ -600,15 +612,18 @@ def test_what_is_needed_at_the_end_is_checked_at_the_start(house: House, tmp_pat
     assert "pattern" in problems(**{"ferment.answers.verify": "regex", "ferment.answers.verify_with": {"pattern": "("}})
 
 
-def test_a_student_that_llama_cpp_does_not_know_is_refused_before_the_training(house: House, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("section", "kind"), [("gguf", "f16"), ("onnx", "fp32")])
+def test_a_student_that_cannot_be_exported_is_refused_before_the_training(
+    section: str, kind: str, house: House, tmp_path: Path
+) -> None:
     base = shutil.copytree(house.models["student"], tmp_path / "base")
     config = json.loads((base / "config.json").read_text("utf-8"))
     (base / "config.json").write_text(json.dumps({**config, "model_type": "gpt_neox", "architectures": None}), "utf-8")
-    for kinds, refused in (([], False), (["f16"], True)):
-        recipe = house.recipe(**{"finish.gguf.kinds": kinds, "distill.student.base": str(base)})
+    for kinds, refused in (([], False), ([kind], True)):
+        recipe = house.recipe(**{f"finish.{section}.kinds": kinds, "distill.student.base": str(base)})
         found = [one.what for one in judge_generation.check(recipe, tmp_path, house.folder)]
         assert any("gpt_neox" in one for one in found) is refused
-    known = house.recipe(**{"finish.gguf.kinds": ["f16"]})
+    known = house.recipe(**{f"finish.{section}.kinds": [kind]})
     assert judge_generation.check(known, tmp_path, house.folder) == []
 
 

@@ -28,11 +28,11 @@ from stillhouse.distill.students.decoders import keep_decoder_layers
 from stillhouse.distill.students.lora import merged, with_lora
 from stillhouse.distill.students.trim_vocabulary import trim_vocabulary
 from stillhouse.errors import StillhouseError
-from stillhouse.finish.export.gguf import FLOORS, KINDS, Floors, check_gguf, compare_gguf, export_gguf, write
+from stillhouse.finish.export.agreement import Floors, partial_divergence
+from stillhouse.finish.export.gguf import FLOORS, KINDS, check_gguf, compare_gguf, export_gguf, write
 from stillhouse.finish.export.gguf.architectures import ARCHITECTURES
-from stillhouse.finish.export.gguf.compare import partial_divergence
-from stillhouse.finish.export.gguf.probes import DECOMPOSED, TEXTS
 from stillhouse.finish.export.gguf.runtime import Runtime
+from stillhouse.finish.export.probes import DECOMPOSED, TEXTS
 
 runs = pytest.mark.skipif(not INSTALLED, reason=MISSING)
 IDS = [(7 * place * place + 3) % 250 + 5 for place in range(60)]  # longer than the windows and the scaled positions

@@ -276,6 +276,8 @@ def _missing_libraries(recipe: Recipe) -> list[Problem]:
         extras |= {"gguf": "finish", "xllamacpp": "finish"}
     if isinstance(recipe, Generation) and recipe.finish.evaluate.harness:
         extras["lm_eval"] = "eval"
+    if isinstance(recipe, Generation) and recipe.finish.onnx.kinds:
+        extras |= {"onnx": "finish", "onnxscript": "finish"}
     if recipe.raw.engine.kind == "ray":
         extras["ray"] = "ray"
     packages = {"sklearn": "scikit-learn"}

@@ -1,55 +1,80 @@
-"""Files for llama.cpp beside a model that writes, bound to the recipe."""
+"""Files for llama.cpp and onnxruntime beside a model that writes, bound to the recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stillhouse.addresses import peek
 from stillhouse.errors import Problem
-from stillhouse.finish.export.gguf.bottled import Bottled, bottle_gguf, problems_before
+from stillhouse.finish.export import onnx_causal
+from stillhouse.finish.export.bottled import Bottled
+from stillhouse.finish.export.gguf.bottled import bottle_gguf, problems_before
 from stillhouse.finish.generation.passages import Document, choose_prompts
 from stillhouse.finish.inputs_generation import system_of
+from stillhouse.recipe.finish_generation import Gguf, Onnx
 from stillhouse.recipe.generation import FromLanguageConfig, Generation
 from stillhouse.recipe.rights import student_name
 from stillhouse.signals.text import TextAnswer
+from stillhouse.teachers.templates import Message
 from stillhouse.workplace import Progress
 
 
-def gguf_of(
+def exports_of(
     recipe: Generation,
     artifacts: Path,
     rows_in: Sequence[Document],
     stored: Mapping[str, TextAnswer],
     progress: Progress,
-) -> Bottled | None:
+) -> list[Bottled]:
     """The files that the recipe asks for, beside the student; compared on test prompts and held-out answers."""
-    settings = recipe.finish.gguf
-    if not settings.kinds:
-        return None
-    asked_for = choose_prompts(rows_in, most=settings.prompts, system=system_of(recipe))
     texts = [one.answer for one in stored.values() if one.answer] or [row["text"] for row in rows_in]
-    return bottle_gguf(
-        artifacts,
-        settings.kinds,
-        prompts=[one.messages or ({"role": "user", "content": one.text},) for one in asked_for],
-        texts=texts,
-        answers=settings.prompts,
-        positions=settings.positions,
-        name=student_name(recipe),
-        threads=recipe.finish.speed.threads,
-        progress=progress,
-    )
+    threads, found = recipe.finish.speed.threads, []
+
+    def prompts(settings: Gguf | Onnx) -> list[Sequence[Message]]:
+        chosen = choose_prompts(rows_in, most=settings.prompts, system=system_of(recipe))
+        return [one.messages or ({"role": "user", "content": one.text},) for one in chosen]
+
+    gguf, onnx = recipe.finish.gguf, recipe.finish.onnx
+    if gguf.kinds:
+        found.append(
+            bottle_gguf(
+                artifacts,
+                gguf.kinds,
+                prompts=prompts(gguf),
+                texts=texts,
+                answers=gguf.prompts,
+                positions=gguf.positions,
+                name=student_name(recipe),
+                threads=threads,
+                progress=progress,
+            )
+        )
+    if onnx.kinds:
+        found.append(
+            onnx_causal.bottle_onnx(
+                artifacts,
+                onnx.kinds,
+                prompts=prompts(onnx),
+                texts=texts,
+                answers=onnx.prompts,
+                positions=onnx.positions,
+                threads=threads,
+                progress=progress,
+            )
+        )
+    return found
 
 
-def gguf_problems(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
+def export_problems(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
     """Of a base that is here and in transformers' form; one that has still to be converted is looked at when it is."""
-    kinds, student = recipe.finish.gguf.kinds, recipe.distill.student
-    files = peek(student.base, cache=cache, base=base) if kinds else None
+    finish, student = recipe.finish, recipe.distill.student
+    files = peek(student.base, cache=cache, base=base) if finish.gguf.kinds or finish.onnx.kinds else None
     config = next((path for path in files.files if path.name == "config.json"), None) if files else None
     if config is None:
         return []
-    sizes = {}
+    sizes: dict[str, Any] = {}
     if isinstance(student, FromLanguageConfig):
         sizes = {
             "num_hidden_layers": student.layers,
@@ -59,4 +84,5 @@ def gguf_problems(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
             "intermediate_size": student.intermediate_size,
             "head_dim": student.hidden_size // student.heads,
         }
-    return problems_before(config.parent, kinds, sizes)
+    problems = problems_before(config.parent, finish.gguf.kinds, sizes) if finish.gguf.kinds else []
+    return [*problems, *(onnx_causal.problems_before(config.parent, sizes) if finish.onnx.kinds else [])]

@@ -18,7 +18,8 @@ from stillhouse.device import cpu_threads
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.finish.audit_generation import audit_of
 from stillhouse.finish.evaluate import TEACHER
-from stillhouse.finish.export_generation import gguf_of, gguf_problems
+from stillhouse.finish.export.bottled import parity
+from stillhouse.finish.export_generation import export_problems, exports_of
 from stillhouse.finish.gates import Gate, distillation_gate, of_findings, retention_gate
 from stillhouse.finish.generation.contrast import STUDENT
 from stillhouse.finish.generation.decoding import Speed, measure, parameters, weight_bytes
@@ -42,7 +43,7 @@ from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 1
 READS = ("finish.name",)  # GGUF files hold it
-LIBRARIES = ("torch", "transformers", "numpy", "scipy", "gguf", "xllamacpp")
+LIBRARIES = ("torch", "transformers", "numpy", "scipy", "gguf", "xllamacpp", "onnx", "onnxscript", "onnxruntime")
 
 
 def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
@@ -57,7 +58,7 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
             )  # an option that there is not shows when it is asked
         if other is not None and (files := peek(other.data, cache=cache, base=base)) is not None:
             read_texts(files, column=other.text, most=other.most)
-        problems += gguf_problems(recipe, cache, base)
+        problems += export_problems(recipe, cache, base)
         problems += harness_problems(recipe, cache, base)
     except StillhouseError as error:
         problems += error.problems
@@ -106,20 +107,20 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         "teacher_bytes": teacher_bytes(recipe, cache=places.cache, base=places.base),
     }
     device = str(speakers[STUDENT].model.device)
-    bottled = gguf_of(recipe, artifacts, rows_in, stored, progress)
+    bottled = exports_of(recipe, artifacts, rows_in, stored, progress)
     del speakers  # the teacher is loaded again for the clock, plain and in the student's precision
     compared = judge_of(recipe, places, heard, progress)
     speeds = _speeds(recipe, places, artifacts, device, progress)
     rows = [
         *heard.rows,
         *(tasks.rows if tasks else ()),
-        *(bottled.rows if bottled else ()),
+        *(row for one in bottled for row in one.rows),
         *(row for name, one in speeds.items() for row in one.rows(name)),
     ]
     speed = {"precision": recipe.finish.precision, **{name: _speed_value(one) for name, one in speeds.items()}}
     summary = summarize(rows, heard.contrasts, speed=speed, size=size, counts=heard.counts)
     summary["harness"] = list(tasks.table) if tasks else []
-    summary["gguf"] = list(bottled.told) if bottled else []
+    summary |= {"gguf": [], "onnx": []} | {one.form: list(one.told) for one in bottled}
     summary["judge"] = dict(compared.summary) if compared else None
     Judgement(
         rows=[*rows, *(compared.rows if compared else ())],
@@ -135,7 +136,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
                 of_findings("amplification", findings),
                 of_findings("identity", findings),
                 of_findings("behavior", findings),
-                bottled.gate if bottled else None,
+                parity(bottled),
             )
             if gate is not None
         ],

@@ -62,7 +62,7 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             *(f"- {line}." for line in _gap_lines(strength["contrasts"])),
             f"- Speed on the machine that made it: {speed_words(strength['speed'])}.",
             f"- Size: {size_words(strength['size'])}.",
-            *_gguf_lines(strength["gguf"]),
+            *_file_lines([*strength["gguf"], *strength["onnx"]]),
             *_judge_lines(strength.get("judge")),
         ],
         use={
@@ -73,6 +73,7 @@ def card_parts(label: dict[str, Any]) -> CardParts:
                 'print(chat(messages, max_new_tokens=128, do_sample=False)[0]["generated_text"][-1]["content"])',
             ],
             **_llama_cpp(strength["gguf"]),
+            **_onnxruntime(strength["onnx"]),
         },
         more=[*task_lines(strength.get("harness", ())), *_sample_lines(label["samples"])],
         results=task_results(label["task"], strength.get("harness", ())),
@@ -98,7 +99,41 @@ def _llama_cpp(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     }
 
 
-def _gguf_lines(files: Sequence[Mapping[str, Any]]) -> list[str]:
+def _onnxruntime(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """How the smallest of the bottled ONNX files writes: one token at a time, with what was read kept."""
+    passed = sorted((one for one in files if one["passed"]), key=lambda one: int(one["bytes"]))
+    if not passed:
+        return {}
+    return {
+        "`onnxruntime`, and the tokenizer of `transformers`": [
+            "import json, numpy as np, onnxruntime",
+            "from transformers import AutoTokenizer",
+            'tokenizer = AutoTokenizer.from_pretrained("bottle")',
+            f'session = onnxruntime.InferenceSession("bottle/{passed[0]["file"]}")',
+            'ends = json.load(open("bottle/generation_config.json"))["eos_token_id"]',
+            "ends = ends if isinstance(ends, list) else [ends]",
+            'messages = [{"role": "user", "content": "your question"}]',
+            "text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)",
+            'ids = np.array([tokenizer(text, add_special_tokens=False)["input_ids"]])',
+            'shapes = {one.name: one.shape for one in session.get_inputs() if one.name.startswith("past_key_values")}',
+            "past = {name: np.zeros((1, shape[1], 0, shape[3]), np.float32) for name, shape in shapes.items()}",
+            "read, written = 0, []",
+            "while len(written) < 64:",
+            "    places = np.arange(read, read + ids.shape[1])[None]",
+            "    read += ids.shape[1]",
+            '    feed = {"input_ids": ids, "position_ids": places, "attention_mask": np.ones((1, read), np.int64)}',
+            "    logits, *present = session.run(None, feed | past)",
+            "    token, past = int(logits[0, -1].argmax()), dict(zip(past, present))",
+            "    if token in ends:",
+            "        break",
+            "    written.append(token)",
+            "    ids = np.array([[token]])",
+            "print(tokenizer.decode(written))",
+        ]
+    }
+
+
+def _file_lines(files: Sequence[Mapping[str, Any]]) -> list[str]:
     """Each file beside the student that it was made of."""
     return [
         f"- `{one['file']}`: {one['bytes'] / 1e6:.0f} MB, {one['kl']:.2g} nats from the student, the same answer for "

@@ -91,8 +91,9 @@ def _refuse(gates: Sequence[Gate], recipe: Recipe) -> None:
 
 
 def _copy(artifacts: Path, bottle: Path, shipped: str) -> None:
-    """All of it, but of the graphs only the one that ships."""
-    shutil.copytree(artifacts, bottle, ignore=shutil.ignore_patterns("onnx"))
+    """All of it, but where a graph ships, of the graphs only that one."""
+    graphs = Path(shipped).parts[0]
+    shutil.copytree(artifacts, bottle, ignore=shutil.ignore_patterns(graphs) if graphs == "onnx" else None)
     target = bottle / shipped
     if target.exists():  # the weights of a model that writes came with the rest
         return

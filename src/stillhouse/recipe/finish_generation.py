@@ -80,6 +80,16 @@ class Gguf(Section):
     positions: Annotated[PositiveInt, result("Tokens at which distributions are compared", enters="judge")] = 100
 
 
+class Onnx(Section):
+    """Files for onnxruntime, each compared with the student there; one that does not agree is left out."""
+
+    kinds: Annotated[
+        tuple[Literal["fp32", "int8"], ...], result("Which files for onnxruntime; empty: none", enters="judge")
+    ] = ()
+    prompts: Annotated[PositiveInt, result("Test prompts that each file answers", enters="judge")] = 16
+    positions: Annotated[PositiveInt, result("Tokens at which distributions are compared", enters="judge")] = 100
+
+
 class ChoiceSet(Section):
     """A published set of questions with options, read from where it lies."""
 
@@ -166,4 +176,5 @@ class Finish(Finishing):
     evaluate: Annotated[Evaluate, Field(default_factory=Evaluate, description="Evaluation")]
     audit: Annotated[Audit, Field(default_factory=Audit, description="What the student is probed for")]
     gguf: Annotated[Gguf, Field(default_factory=Gguf, description="Files for llama.cpp")]
+    onnx: Annotated[Onnx, Field(default_factory=Onnx, description="Files for onnxruntime")]
     speed: Annotated[Speed, Field(default_factory=Speed, description="Speed measurement")]

@@ -20,12 +20,16 @@ _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch notes the modules that a n
 _POINTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Gelu", "Relu", "Tanh"})
 
 
-def tidy(model: onnx_ir.Model) -> int:
-    """Apply all rewrites in place, and drop notes on where the graph came from; returns the bytes of its weights."""
+def tidy(model: onnx_ir.Model, *, one_token: bool = True) -> int:
+    """Apply all rewrites in place, and drop notes on where the graph came from; returns the bytes of its weights.
+
+    one_token: whether what the graph answers is told from one token of a text, as a classifier's label may be.
+    """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     name_after_modules(model.graph)
-    take_first_token_early(model.graph)
+    if one_token:
+        take_first_token_early(model.graph)
     weights = share_equal_weights(model.graph)
     # The exporter notes for each node the source line it came from, with the paths of this machine.
     ClearMetadataAndDocStringPass()(model)
@@ -72,6 +76,30 @@ def share_equal_weights(graph: onnx_ir.Graph) -> int:
             replace_all_uses_with(value, first)
             del graph.initializers[name]
     return left
+
+
+def share_transposed_tables(graph: onnx_ir.Graph) -> int:
+    """Store a head that is the table of embeddings, turned, once: turned as the file is opened; returns bytes left."""
+    import onnx_ir
+
+    for gather in [node for node in graph if node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0]:
+        table = gather.inputs[0]
+        rows = table.const_value if table is not None and table.is_initializer() else None
+        if rows is None or rows.shape.rank() != 2:
+            continue
+        turned = tuple(reversed(rows.shape.numpy()))
+        for name, value in list(graph.initializers.items()):
+            other = value.const_value
+            if value is table or other is None or tuple(other.shape.numpy()) != turned or other.dtype != rows.dtype:
+                continue
+            if np.array_equal(other.numpy().T, rows.numpy()):
+                node = onnx_ir.node("Transpose", [table], attributes={"perm": (1, 0)})
+                node.name, node.outputs[0].name = f"{name}/turned", f"{name}_turned"
+                node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+                graph.insert_before(next(iter(graph)), node)
+                onnx_ir.convenience.replace_all_uses_with(value, node.outputs[0])
+                del graph.initializers[name]
+    return sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
 
 
 def take_first_token_early(graph: onnx_ir.Graph) -> None:

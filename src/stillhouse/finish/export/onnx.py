@@ -81,7 +81,7 @@ def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> N
     free = {0: "batch", 1: "sequence"}
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _quiet():
+        with quietly():
             program = torch.onnx.export(
                 Logits().eval(),
                 inputs,
@@ -99,7 +99,7 @@ def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> N
             fix="choose a student of another architecture",
         ) from error
     assert program is not None  # noqa: S101 - None only when a file name is given
-    with _quiet():
+    with quietly():
         weights = tidy(program.model)
         program.save(str(output), external_data=weights > quantize.ONE_FILE)
     with torch.no_grad():
@@ -108,7 +108,7 @@ def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> N
 
 
 def _check(file: Path, inputs: dict[str, npt.NDArray[np.int64]], expected: Floats) -> None:
-    (found,) = _session(file, threads=1).run(["logits"], inputs)
+    (found,) = session_of(file, threads=1).run(["logits"], inputs)
     apart = float((np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max())
     if not apart <= _TOLERANCE:  # so that NaN fails too
         raise StillhouseError(
@@ -152,7 +152,7 @@ class OnnxClassifier:
 
         self.folder, self.max_length, self.threads = tokenizer_folder, max_length, threads
         try:
-            self.session = _session(path, threads=threads)
+            self.session = session_of(path, threads=threads)
             self.tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
         except Exception as error:  # both libraries raise bare exceptions of their own
             raise StillhouseError(
@@ -196,7 +196,8 @@ class OnnxClassifier:
         return probs
 
 
-def _session(path: Path, *, threads: int | None) -> onnxruntime.InferenceSession:
+def session_of(path: Path, *, threads: int | None) -> onnxruntime.InferenceSession:
+    """An opened file, on processors. threads: of its arithmetic; ``None`` for one per core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -215,7 +216,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """The exporters log and warn about their own insides; what matters is checked by comparing answers."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -52,6 +52,19 @@ class Layer:
         return str(self.node.name)
 
     @property
+    def turned(self) -> onnx_ir.Node | None:
+        """The node that turns a matrix which is stored as (N, K), as a head is that shares the table of embeddings."""
+        matrix = None if self.is_table else self.node.inputs[1]
+        maker = matrix.producer() if matrix is not None else None
+        return maker if maker is not None and maker.op_type == "Transpose" else None
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether a product's matrix is stored as (N, K)."""
+        flag = self.node.op_type == "Gemm" and self.node.attributes.get_int("transB", 0) == 1
+        return not self.is_table and flag != (self.turned is not None)
+
+    @property
     def read(self) -> onnx_ir.Value | None:
         """What a product multiplies, (…, K); ``None`` of a table."""
         return None if self.is_table else self.node.inputs[0]
@@ -60,8 +73,7 @@ class Layer:
         """The weight as (K, N) or (rows, width), float32."""
         assert self.weight.const_value is not None  # noqa: S101 - `layers` takes constants only
         stored: Floats = np.asarray(self.weight.const_value.numpy(), dtype=np.float32)
-        turned = self.node.op_type == "Gemm" and self.node.attributes.get_int("transB", 0) == 1
-        return stored.T if turned else stored
+        return stored.T if self.by_rows else stored
 
 
 def layers(graph: onnx_ir.Graph) -> list[Layer]:
@@ -71,6 +83,8 @@ def layers(graph: onnx_ir.Graph) -> list[Layer]:
         is_table = node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0
         is_product = node.op_type in ("MatMul", "Gemm") and not _is_scaled(node)
         weight = node.inputs[0 if is_table else 1] if is_table or is_product else None
+        if is_product and weight is not None:
+            weight = _stored_of(weight)
         if weight is not None and _is_matrix(weight):
             found.append(Layer(node, weight, is_table))
     return found
@@ -126,18 +140,20 @@ class _Writer:
     def __init__(self, graph: onnx_ir.Graph) -> None:
         self.graph = graph
         self._rows: dict[onnx_ir.Value, tuple[onnx_ir.Value, onnx_ir.Value]] = {}
-        self._weights: dict[tuple[onnx_ir.Value, bool], tuple[onnx_ir.Value, onnx_ir.Value]] = {}
+        self._weights: dict[tuple[onnx_ir.Value, bool, bool], tuple[onnx_ir.Value, onnx_ir.Value]] = {}
         self._constants: dict[str, onnx_ir.Value] = {}
 
     def replace(self, layer: Layer) -> None:
         import onnx_ir
 
-        node = layer.node
+        node, turn = layer.node, layer.turned
         out = self._table(layer) if layer.is_table else self._product(layer)
         old = node.outputs[0]
         out.type, out.shape, out.name, old.name = old.type, old.shape, old.name, f"{old.name}_in_float"
         onnx_ir.convenience.replace_all_uses_with(old, out, replace_graph_outputs=True)
         self.graph.remove(node, safe=True)
+        if turn is not None and not turn.outputs[0].uses():
+            self.graph.remove(turn, safe=True)
 
     def drop_unused(self) -> None:
         """Weights that no layer needs any more."""
@@ -182,7 +198,7 @@ class _Writer:
 
     def _stored(self, layer: Layer) -> tuple[onnx_ir.Value, onnx_ir.Value]:
         """The weight's bytes and scales; those of a product also hold the steps of what it is multiplied with."""
-        key = (layer.weight, layer.node.op_type == "Gemm")
+        key = (layer.weight, layer.is_table, layer.by_rows)
         if key not in self._weights:
             values, scales = quantize_rows(layer.matrix()) if layer.is_table else quantize_weight(layer.matrix())
             if not layer.is_table:
@@ -215,6 +231,14 @@ class _Writer:
         node.outputs[0].name = f"{before.outputs[0].name}_{name}"
         self.graph.insert_before(before, node)
         return node.outputs[0]
+
+
+def _stored_of(value: onnx_ir.Value) -> onnx_ir.Value:
+    """The weight itself, where it is turned on the way."""
+    maker = value.producer()
+    turns = maker is not None and maker.op_type == "Transpose" and list(maker.attributes.get_ints("perm", ())) == [1, 0]
+    stored = maker.inputs[0] if maker is not None and turns else None
+    return value if stored is None else stored
 
 
 def _is_matrix(value: onnx_ir.Value) -> bool:

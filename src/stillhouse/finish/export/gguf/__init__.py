@@ -5,15 +5,13 @@ files = export_gguf(Path("student"), Path("bottle/gguf"), ("f16", "q8_0"))
 compared = compare_gguf(Path("student"), files["q8_0"], prompts=chats, texts=texts, floors=FLOORS["q8_0"])
 """
 
-from stillhouse.finish.export.gguf.compare import FLOORS, Floors, GgufComparison, compare_gguf
+from stillhouse.finish.export.gguf.compare import FLOORS, compare_gguf
 from stillhouse.finish.export.gguf.plan import KINDS, GgufPlan, Kind, check_gguf
 from stillhouse.finish.export.gguf.write import export_gguf
 
 __all__ = [
     "FLOORS",
     "KINDS",
-    "Floors",
-    "GgufComparison",
     "GgufPlan",
     "Kind",
     "check_gguf",

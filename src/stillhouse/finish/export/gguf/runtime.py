@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,21 +29,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.export.agreement import Written
 
 _CHILD = Path(__file__).with_name("serve.py")
 _SECONDS = 600.0  # for one call; a large prompt on a busy machine takes minutes
 _LINES = 6  # of what the process said before it died
 PACKAGE = "xllamacpp"
-
-
-@dataclass(frozen=True)
-class Written:
-    """ids: greedy tokens, without the end. end: the token that ended the answer, ``None`` where it was cut off.
-    per_second: tokens, as the runtime itself measures it."""
-
-    ids: tuple[int, ...]
-    end: int | None
-    per_second: float
 
 
 class Runtime:
@@ -111,13 +101,17 @@ class Runtime:
         return str(self._call("/apply-template", {"messages": [dict(one) for one in messages]})["prompt"])
 
     def answer(self, prompt: Sequence[int], most: int) -> Written:
-        """Greedy tokens after a prompt of ids, ``most`` at most."""
+        """Greedy tokens after a prompt of ids, ``most`` at most; their speed is the runtime's own figure."""
         body = {"prompt": list(prompt), "n_predict": most, "return_tokens": True, "cache_prompt": False}
         found = self._call("/completion", body | _greedy())
         ids = tuple(int(one) for one in found["tokens"])  # an end is the last of them
         ended = found["stop_type"] == "eos"
         speed = float(found["timings"]["predicted_per_second"])
         return Written(ids[:-1], ids[-1], speed) if ended else Written(ids, None, speed)
+
+    def answers(self, prompts: Sequence[Sequence[int]], most: int) -> list[Written]:
+        """The same for several prompts, one after the other."""
+        return [self.answer(prompt, most) for prompt in prompts]
 
     def chat(self, messages: Sequence[Mapping[str, str]], most: int) -> tuple[str, Literal["stop", "length"]]:
         """The answer to a conversation by the way that clients take: text, and why it ended."""
