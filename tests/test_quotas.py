@@ -40,6 +40,20 @@ def test_so_many_rows_leave_as_were_asked_for_whatever_their_order(
         assert scores[mine & leaving].min(initial=2) >= scores[mine & ~leaving].max(initial=-1)
 
 
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_small_strata_are_rounded_without_regard_to_their_names(rows: int) -> None:
+    """Of 40 labels in 10 sources each loses its share to a row, and sources lose it give or take a few."""
+    labels = np.repeat(np.arange(40), 10 * rows)
+    sources = np.tile(np.repeat(np.arange(10), rows), 40)
+    strata = [f"{label:02} · {source}" for label, source in zip(labels, sources, strict=True)]
+    plan = dict.fromkeys(strata, 0.3)
+    ids = [f"{row:04}" for row in range(len(strata))]
+    gone = select(np.arange(len(strata)) % 7.0, strata, plan, ids=ids, at_random=np.zeros(len(strata), dtype=bool))
+    assert gone.sum() == round(0.3 * len(strata))
+    assert max(abs(gone[labels == one].sum() - 0.3 * 10 * rows) for one in range(40)) <= 1
+    assert 0.2 < gone[sources < 5].mean() < 0.4
+
+
 def test_whom_the_student_serves_badly_keeps_more() -> None:
     strata = ["well"] * 500 + ["badly"] * 500
     right = np.array([row % 10 != 0 for row in range(500)] + [row % 10 < 6 for row in range(500)])

@@ -32,7 +32,7 @@ from stillhouse.signals import ClassProbs, Vectors
 from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("scikit-learn", "numpy")
 _ABOUT_LABELS = ("label-doubt", "teacher-noise")  # what would make the student worse, rather than harm others
 _REASONS = {

@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 LIMIT = 1.25  # a stratum may lose so many times what any other loses, and no more
 FOLLOWS = 0.6  # area under the curve from which a score is taken to tell a group from the rest
+_AND = " · "  # between the parts of a stratum's name
 LEAST = 20  # rows of a stratum; fewer tell nothing
 
 
@@ -36,7 +37,7 @@ def strata_of(
     while True:
         known = [sources] if classes is None else [classes, sources]
         columns = [*known, *([value or "none" for value in groups[name]] for name in chosen)]
-        strata = [" · ".join(parts) for parts in zip(*columns, strict=True)]
+        strata = [_AND.join(parts) for parts in zip(*columns, strict=True)]
         if not chosen or len(strata) >= LEAST * len(set(strata)):
             return strata
         chosen.pop()
@@ -79,6 +80,8 @@ def select(
 ) -> Flags:
     """Which rows leave: of each stratum its quota, rounded so that the whole number of rows is right.
 
+    Sums are rounded along the strata, class by class, in the order of hashes: a class loses its share to a row, however
+    small its strata are, and within it a part of a row is a chance of one.
     The highest scores first, draws in the order of the ids. at_random: (N,) rows whose stratum is cut by chance
     instead, which is the order of a hash of their ids.
     """
@@ -86,11 +89,9 @@ def select(
     rows_of: dict[str, list[int]] = {name: [] for name in names}
     for row, name in enumerate(strata):
         rows_of[name].append(row)
-    exact = {name: plan[name] * len(rows_of[name]) for name in names}
-    numbers = {name: int(exact[name] + 1e-9) for name in names}
-    missing = round(sum(exact.values())) - sum(numbers.values())
-    for name in sorted(names, key=lambda name: (numbers[name] - exact[name], name))[: max(0, missing)]:
-        numbers[name] += 1
+    shuffled = sorted(names, key=lambda name: (digest_of([name.partition(_AND)[0]]), digest_of([name])))
+    sums = np.cumsum([0.0, *(plan[name] * len(rows_of[name]) for name in shuffled)])
+    numbers = dict(zip(shuffled, np.diff(np.floor(sums + 0.5 + 1e-9)).astype(int).tolist(), strict=True))
     leaving = np.zeros(len(scores), dtype=bool)
     for name in names:
         rows = rows_of[name]
