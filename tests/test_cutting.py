@@ -188,6 +188,21 @@ def test_with_quotas_a_group_whose_rows_score_high_loses_no_more_than_its_share(
     assert any("rare lost" in note for note in noted)
 
 
+@pytest.mark.parametrize("quotas", [True, False])
+def test_no_share_leaves_of_rows_that_a_score_does_not_tell_apart_from_the_lowest(quotas: bool) -> None:
+    same = World().decide(tail=TailCut(np.full(N, 0.4), "easy", 0.3), quotas=quotas)
+    assert same.heart.all() and "0 of 600 rows leave" in same.tail.why
+    few = rule(*range(40))
+    found = World().decide(HeadCut("rule", few, quantile(few, 0.1), proven=False), quotas=quotas)
+    assert found.heart[few == 0].all()
+    if quotas:
+        assert "of 200 rows leave" in found.heads["rule"].why
+    unknown = np.random.default_rng(0).random(N)
+    unknown[::4] = np.nan
+    left = ~World().decide(tail=TailCut(unknown, "easy", 0.3), quotas=quotas).heart
+    assert left.sum() == 600 and not left[::4].any()
+
+
 def test_a_given_share_of_a_head_is_cut_by_quota_and_by_chance_where_its_score_follows_a_group() -> None:
     world = World()
     mine = np.array([one == "rare" for one in world.group])

@@ -161,8 +161,9 @@ def decide(
             share = point.evidence.get("share", 0.0)
             leaving = _by_quota(rows, cut.scores, heart, proving.right(heart), share=share, at_random=at_random)
             followed += told
-            if leaving.any():  # each stratum has a point of its own; told is the lowest
-                point = replace(point, threshold=float(cut.scores[leaving].min()), why=f"{point.why}, by quotas")
+            why = f"{point.why}, by quotas{_fewer(leaving, heart, share)}"
+            # each stratum has a point of its own; told is the lowest
+            point = replace(point, threshold=float(cut.scores[leaving].min()) if leaving.any() else None, why=why)
         elif cut.proven and isinstance(proving, Proving) and leaving.any():
             found = proving.compare(proving.right(heart), proving.right(heart & ~leaving))
             if not found.not_worse(margin, group_margin):
@@ -193,6 +194,9 @@ def _by_quota(
 ) -> Flags:
     """The rows of the heart with the highest scores, a share of them, within strata where there are any.
 
+    Rows with the lowest score of all stay, as those without one do, though fewer leave then: by a score that says the
+    same of half the rows, such as a rule's, no other half can be chosen but by their names.
+
     right: (N,) rows that the proxy gets right. at_random: (N,) rows whose stratum is cut by chance.
     """
     found = np.zeros(len(rows), dtype=bool)
@@ -201,8 +205,16 @@ def _by_quota(
     strata = ["all"] * len(part) if part.strata is None else part.strata
     plan = {"all": share} if part.strata is None else quotas(strata, right[places], share=share)
     chance = np.zeros(len(part), dtype=bool) if at_random is None else at_random[places]
-    found[places] = select(scores[places], strata, plan, ids=part.ids, at_random=chance)
+    mine = np.where(np.isnan(scores[places]), -np.inf, scores[places])
+    told = mine > mine.min(initial=np.inf)
+    found[places] = select(mine, strata, plan, ids=part.ids, at_random=chance) & (told | chance & ~np.isinf(mine))
     return found
+
+
+def _fewer(leaving: Flags, heart: Flags, share: float) -> str:
+    """In words, that fewer rows left than were asked for."""
+    asked, number = round(share * int(heart.sum())), int(leaving.sum())
+    return f", of which {number} of {asked} rows leave: all others score the lowest" if number < asked else ""
 
 
 def _by_chance(rows: Rows, scores: Floats, heart: Flags, *, what: str) -> tuple[Flags, list[str]]:
@@ -234,12 +246,9 @@ def _tail(
         return _by_quota(rows, tail.scores, heart, right, share=share, at_random=at_random)
 
     if tail.share is not None:
-        return (
-            Point("quantile", None, f"{tail.share:.1%} set by hand", {"share": tail.share}),
-            leaving(tail.share),
-            None,
-            notes,
-        )
+        mask = leaving(tail.share)
+        why = f"{tail.share:.1%} set by hand{_fewer(mask, heart, tail.share)}"
+        return Point("quantile", None, why, {"share": tail.share}), mask, None, notes
     if not isinstance(proving, Proving):
         raise AssertionError("a pilot takes a proxy to train")
     found = pilot(proving, leaving, shares=tail.shares, margin=margin, group_margin=group_margin, keep=heart)

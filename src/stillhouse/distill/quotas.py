@@ -92,7 +92,7 @@ def select(
         rows_of[name].append(row)
     shuffled = sorted(names, key=lambda name: (digest_of([name.partition(_AND)[0]]), digest_of([name])))
     sums = np.cumsum([0.0, *(plan[name] * len(rows_of[name]) for name in shuffled)])
-    numbers = dict(zip(shuffled, np.diff(np.floor(sums + 0.5 + 1e-9)).astype(int).tolist(), strict=True))
+    numbers = dict(zip(shuffled, np.diff(np.floor(sums + 0.5 - 1e-9)).astype(int).tolist(), strict=True))
     leaving = np.zeros(len(scores), dtype=bool)
     for name in names:
         rows = rows_of[name]
