@@ -9,7 +9,7 @@ import pytest
 
 from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
-from stillhouse.distill.points import Point, at, hard, quantile
+from stillhouse.distill.points import Point, at, hard, quantile, risk
 from stillhouse.distill.prices import Proving, price_list
 from stillhouse.distill.probe import out_of_fold
 from stillhouse.distill.quotas import strata_of
@@ -109,6 +109,19 @@ def test_taking_turned_labels_out_pays_and_is_done() -> None:
     assert gone.sum() > 50 and world.turned[gone].mean() > 0.7
     none, everything = found.prices[0], found.prices[1]
     assert none.cuts == "none" and everything.cuts == "all" and everything.rows == N - gone.sum()
+
+
+def test_a_promise_about_kept_rows_that_the_tail_makes_weaker_says_what_is_left_of_it() -> None:
+    world = World(turned=0.1, seed=3)
+    doubt, easy = label_doubt(world.taught, world.predicted), ease(world.taught, world.predicted)
+    head = HeadCut("doubt", doubt, risk(doubt, world.turned, epsilon=0.05), proven=False)
+    alone = world.decide(head)
+    assert world.turned[alone.heart].mean() <= 0.05 and not any("promises" in note for note in alone.notes)
+    found = world.decide(head, tail=TailCut(easy, "easy", 0.8), quotas=False)
+    (note,) = [note for note in found.notes if "promises" in note]
+    harmful, kept = float(world.turned[found.heart].mean()), int(alone.heart.sum())
+    allowed = 0.05 * kept / int(found.heart.sum())
+    assert 0.05 < harmful <= allowed and f"{allowed:.1%}" in note and f"{kept:,} rows" in note
 
 
 def test_a_rule_that_takes_most_of_a_class_is_refused() -> None:

@@ -31,6 +31,7 @@ Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 TAIL = "tail"
+WEAKER = 1.1  # so many times more rows than are taught, and a promise about them is another one
 MOST = 0.5  # of a class that a rule may take before it is the class itself that the rule finds
 
 
@@ -183,10 +184,28 @@ def decide(
         masks[TAIL] = leaving
         for row in np.nonzero(leaving)[0]:
             fate[row] = Fate("tail", tail.reason, float(tail.scores[row]), lowest)
+        heart = heart & ~leaving
     rates = _rates(fate, rows)
-    notes = [*followed, *notes, *(_alarm(rate) for rate in rates if rate.verdict == "alarm")]
+    notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *(_alarm(rate) for rate in rates if rate.verdict == "alarm")]
     prices = tuple(price_list(proving, masks)) if isinstance(proving, Proving) else ()
     return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
+
+
+def _weaker_promises(heads: Sequence[HeadCut], points: Mapping[str, Point], heart: Flags) -> list[str]:
+    """What is left of promises about kept rows where other cuts take many of them, which may be all the sound ones."""
+    found = []
+    for cut in heads:
+        point = points[cut.name]
+        if point != cut.point or point.kind != "risk" or point.evidence.get("of") != "kept":
+            continue  # left off, or about rows that leave
+        kept, stay = int((~point.leaves(cut.scores)).sum()), int(heart.sum())
+        epsilon = point.evidence["epsilon"]
+        if "bound" in point.evidence and kept > WEAKER * stay:
+            found.append(
+                f"{cut.name} promises at most {epsilon:.1%} harmful among the {kept:,} rows that it keeps; other cuts"
+                f" leave {stay:,} of them, among which that allows {min(1.0, epsilon * kept / max(1, stay)):.1%}"
+            )
+    return found
 
 
 def _by_quota(
