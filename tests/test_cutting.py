@@ -131,6 +131,32 @@ def test_a_rule_that_takes_most_of_a_class_is_refused() -> None:
         world.decide(HeadCut("rule", scores, hard(), proven=False))
 
 
+def test_cuts_that_leave_no_row_to_teach_are_refused_and_the_largest_is_named() -> None:
+    world = World()
+    with pytest.raises(StillhouseError, match=r"no row is left to teach: doubt takes 1,997, rule takes 3"):
+        world.decide(
+            HeadCut("rule", rule(1, 2, 3), hard(), proven=False),
+            HeadCut("doubt", np.zeros(N), at(-1), proven=False),
+            tail=TailCut(np.zeros(N), "easy", 0.3),
+        )
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_of_hardly_any_rows_there_is_a_decision_too(rows: int) -> None:
+    ids, judged = [str(row) for row in range(rows)], np.ones(rows, dtype=bool)
+    proving = Proving(np.ones((rows, 4), np.float32), np.tile([0.3, 0.7], (rows, 1)), np.arange(rows), {}, judged)
+    easy = TailCut(np.arange(rows) / 4, "easy", None)
+    found = decide(Rows(ids, ["yes"] * rows, ["s"] * rows, {}, None), proving, heads=[], tail=easy)
+    assert found.heart.sum() == rows and len(found.prices) == min(rows, 1)
+
+
+def test_a_single_row_that_a_rule_takes_is_told_of() -> None:
+    alone = Proving(np.ones((1, 4), np.float32), np.array([[0.3, 0.7]]), np.zeros(1, int), {}, np.zeros(1, bool))
+    cut = HeadCut("rule", np.ones(1), hard(), proven=False)
+    with pytest.raises(StillhouseError, match="no row is left to teach: rule takes 1"):
+        decide(Rows(["a"], ["yes"], ["s"], {}, None), alone, heads=[cut], tail=TailCut(np.zeros(1), "easy", 0.0))
+
+
 def test_the_price_list_has_none_all_and_all_but_each() -> None:
     world = World()
     cuts = {"a": rule(*range(50)) > 0, "b": rule(*range(50, 90)) > 0, "c": np.zeros(N, dtype=bool)}

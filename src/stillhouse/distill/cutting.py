@@ -13,6 +13,7 @@ no proxy can be trained, :class:`Unproven` stands in for it: then no cut is prov
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -145,7 +146,8 @@ def decide(
     """Decide about every row.
 
     margin, group_margin: what a proven cut, and the pilot's tail, may cost the proxy, overall and in the worst-served
-    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class.
+    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class, and
+    where no row would be left.
     """
     fate: list[Fate | None] = [None] * len(rows)
     heart = np.ones(len(rows), dtype=bool)
@@ -165,7 +167,7 @@ def decide(
             why = f"{point.why}, by quotas{_fewer(leaving, heart, share)}"
             # each stratum has a point of its own; told is the lowest
             point = replace(point, threshold=float(cut.scores[leaving].min()) if leaving.any() else None, why=why)
-        elif cut.proven and isinstance(proving, Proving) and leaving.any():
+        elif cut.proven and isinstance(proving, Proving) and leaving.any() and proving.judged.any():
             found = proving.compare(proving.right(heart), proving.right(heart & ~leaving))
             if not found.not_worse(margin, group_margin):
                 point = replace(point, threshold=None, why=f"left off, since it does not pay: {_words(found)}")
@@ -176,6 +178,7 @@ def decide(
             heart = heart & ~leaving
             for row in np.nonzero(leaving)[0]:
                 fate[row] = Fate("head", cut.name, float(cut.scores[row]), point.threshold or 0.0)
+    _refuse_to_take_all(fate)
     tail_point, leaving, trial, notes = _tail(rows, proving, tail, heart, margin=margin, group_margin=group_margin)
     lowest = None
     if leaving.any():
@@ -185,6 +188,7 @@ def decide(
         for row in np.nonzero(leaving)[0]:
             fate[row] = Fate("tail", tail.reason, float(tail.scores[row]), lowest)
         heart = heart & ~leaving
+        _refuse_to_take_all(fate)
     rates = _rates(fate, rows)
     notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *(_alarm(rate) for rate in rates if rate.verdict == "alarm")]
     prices = tuple(price_list(proving, masks)) if isinstance(proving, Proving) else ()
@@ -287,6 +291,17 @@ def _refuse_a_whole_class(name: str, leaving: Flags, classes: Sequence[str]) -> 
                 where="distill.cuts.heads",
                 fix=f"leave {name} out of the heads, or give it `point: {{kind: none}}`",
             )
+
+
+def _refuse_to_take_all(fate: Sequence[Fate | None]) -> None:
+    if not fate or None in fate:
+        return
+    taken = Counter(one.reason for one in fate if one is not None)
+    raise StillhouseError(
+        f"no row is left to teach: {', '.join(f'{reason} takes {number:,}' for reason, number in taken.most_common())}",
+        where="distill.cuts",
+        fix="give the largest of them a higher threshold, a smaller share, or `point: {kind: none}`",
+    )
 
 
 def _rates(fate: Sequence[Fate | None], rows: Rows) -> tuple[Rate, ...]:
