@@ -190,7 +190,8 @@ def decide(
         heart = heart & ~leaving
         _refuse_to_take_all(fate)
     rates = _rates(fate, rows)
-    notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *(_alarm(rate) for rate in rates if rate.verdict == "alarm")]
+    alarms = [_alarm(rate) for rate in rates if rate.verdict == "alarm"]
+    notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *alarms]
     prices = tuple(price_list(proving, masks)) if isinstance(proving, Proving) else ()
     return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
 
