@@ -33,7 +33,7 @@ from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 2
-LIBRARIES = ("scikit-learn", "numpy")
+LIBRARIES = ("scikit-learn", "scipy", "numpy")
 _ABOUT_LABELS = ("label-doubt", "teacher-noise")  # what would make the student worse, rather than harm others
 _REASONS = {
     "ease": "taught already",

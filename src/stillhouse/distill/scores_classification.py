@@ -24,7 +24,7 @@ from stillhouse.store import reached
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 2
-LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")
+LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "scipy", "numpy")
 READS = ("labels", "distill.student.kind", "distill.student.base", "distill.train.max_length")
 
 
