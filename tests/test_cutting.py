@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stillhouse.distill.cuts_classification import judged_groups
 from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
 from stillhouse.distill.points import Point, at, hard, quantile, risk
@@ -172,6 +174,22 @@ def test_the_price_list_has_none_all_and_all_but_each() -> None:
         assert one.against_none is not None
         gap = one.accuracy.value - found[0].accuracy.value
         assert one.against_none.difference.value == pytest.approx(gap)
+
+
+def test_groups_are_judged_where_they_are_large_enough_in_a_time_that_does_not_grow_with_their_number() -> None:
+    group: list[str | None] = ["large"] * 50 + ["small"] * 49 + [None] * 60
+    found = judged_groups(["good"] * 120 + ["bad"] * 39, {"group": group})
+    assert {name: int(rows.sum()) for name, rows in found.items()} == {"label good": 120, "group large": 50}
+    assert found["group large"].tolist() == [one == "large" for one in group]
+
+    def seconds(values: int) -> float:
+        authors: list[str | None] = [f"a{row % values}" for row in range(20_000)]
+        started = time.process_time()
+        judged_groups(["good"] * 20_000, {"author": authors})
+        return time.process_time() - started
+
+    seconds(2)
+    assert seconds(2000) < 10 * seconds(2) + 0.1
 
 
 def test_rows_that_are_not_judged_are_not_counted() -> None:
