@@ -50,6 +50,17 @@ def test_a_proxy_that_is_watched_says_nothing_of_what_it_learned_and_comes_to_sa
     assert apart[-1] < 0.05 and apart[-1] < apart[0] / 2
 
 
+def test_a_proxy_that_is_watched_takes_its_rows_by_their_ids_whatever_order_they_come_in() -> None:
+    features, taught, folds = material()
+    order, ids = np.random.default_rng(6).permutation(N), [f"{row:03}" for row in range(N)]
+    whole = by_epochs(features, taught, folds, ids=ids, epochs=2)
+    moved = by_epochs(features[order], taught[order], folds[order], ids=[ids[row] for row in order], epochs=2)
+    assert np.allclose(moved, whole[:, order], atol=1e-6)
+    assert not np.allclose(
+        by_epochs(features[order], taught[order], folds[order], epochs=2), whole[:, order], atol=1e-3
+    )
+
+
 def test_soft_labels_are_learned_as_such() -> None:
     features, taught, _ = material()
     probe = fit(features, np.tile([0.3, 0.7], (N, 1)))

@@ -64,7 +64,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     table = cut_step.rows_of(documents.read(places.sealed("raw"), "train"), mine.ids)
     taught = signal.probabilities_for(mine.ids)
     if section.tail.score == "stable-ease":  # made where it is asked for: seconds, from what is here
-        stable = stable_ease(taught, by_epochs(features, taught, folds))
+        stable = stable_ease(taught, by_epochs(features, taught, folds, ids=mine.ids))
         mine = replace(mine, columns={**mine.columns, "stable-ease": stable})
     classes = [recipe.labels[label] for label in taught.argmax(1)]
     sources = table["source"].to_pylist()

@@ -174,14 +174,23 @@ def held_out(features: Matrix, taught: Floats, mine: npt.NDArray[np.bool_], *, k
     return fit(features[training], taught[training])(features[mine])
 
 
-def by_epochs(features: Matrix, taught: Floats, folds: npt.NDArray[np.int64], *, epochs: int = EPOCHS) -> Floats:
+def by_epochs(
+    features: Matrix,
+    taught: Floats,
+    folds: npt.NDArray[np.int64],
+    *,
+    ids: Sequence[str] | None = None,
+    epochs: int = EPOCHS,
+) -> Floats:
     """What a probe in training says of rows that it does not learn, after each epoch: (E, N, K).
 
     The same model as :func:`fit`, on soft labels and with its prior, but trained from zero by passes over the rows of
-    the other folds, in an order that no seed decides, with a step that falls as 1/√steps (Adagrad, Duchi et al. 2011).
+    the other folds, in an order that their ids decide, or their places without any, and no seed; with a step that falls
+    as 1/√steps (Adagrad, Duchi et al. 2011).
     Only its course is of interest, see :func:`stillhouse.distill.scores.stable_ease`; where it ends :func:`fit` is.
     """
     size = taught.shape[1]
+    names: Sequence[str | int] = range(len(taught)) if ids is None else ids
     found = np.full((epochs, *taught.shape), 1 / size)
     for fold in np.unique(folds):
         mine = folds == fold
@@ -193,7 +202,7 @@ def by_epochs(features: Matrix, taught: Floats, folds: npt.NDArray[np.int64], *,
         weights, seen = np.zeros((inputs.shape[1], size)), np.full((inputs.shape[1], size), 1e-8)
         prior = np.full((inputs.shape[1], 1), features.shape[1] / len(learned))
         prior[-1] = 0.0  # the intercept
-        order = np.array(sorted(learned, key=lambda row: digest_of(["epochs", int(row)])))
+        order = np.array(sorted(learned, key=lambda row: digest_of(["epochs", names[int(row)]])))
         for epoch in range(epochs):
             for at in range(0, len(order), _STEP):
                 rows = order[at : at + _STEP]
