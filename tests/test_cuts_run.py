@@ -209,6 +209,7 @@ def test_any_classifier_gives_a_score_and_a_group_says_what_is_harmful(
     given["distill"]["student"]["license"] = "MIT"
     given["distill"]["cuts"] |= {
         "heads": [
+            {**gloom, "name": None, "label": "good", "point": {"kind": "none"}},
             {**gloom, "point": {"kind": "quantile", "share": 0.2}},
             {
                 **gloom,
@@ -223,8 +224,10 @@ def test_any_classifier_gives_a_score_and_a_group_says_what_is_harmful(
     done = run(parse_recipe(given), base=world.folder, until="cuts")
     rows, told = rows_of(done), stage_summaries(done.folder)["3-cuts"]
     model, tokenizer = load_classifier(classifier)
-    bad = predict_proba(model, tokenizer, rows["text"])[:, 0]
+    said, number = predict_proba(model, tokenizer, rows["text"]), model.config.label2id
+    good, bad = said[:, number["good"]], said[:, number["bad"]]
     assert rows["score_gloom"] == pytest.approx(bad.tolist(), abs=1e-5)
+    assert rows["score_classifier"] == pytest.approx(good.tolist(), abs=1e-5)  # each head asks its own
     assert told["cuts"]["head"]["gloom"] == int(0.2 * len(rows["id"]))
     assert "at most 95.0% of the kept rows are harmful" in told["points"]["long"]
     given["distill"]["cuts"]["heads"] = [{**gloom, "label": "awful", "point": {"kind": "given", "at": 0.5}}]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stillhouse.distill.cuts_classification import judged_groups
 from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
-from stillhouse.distill.points import Point, at, hard, quantile
+from stillhouse.distill.points import Point, at, hard, quantile, risk
 from stillhouse.distill.prices import Proving, price_list
 from stillhouse.distill.probe import out_of_fold
 from stillhouse.distill.quotas import strata_of
@@ -111,11 +113,50 @@ def test_taking_turned_labels_out_pays_and_is_done() -> None:
     assert none.cuts == "none" and everything.cuts == "all" and everything.rows == N - gone.sum()
 
 
+def test_a_promise_about_kept_rows_that_the_tail_makes_weaker_says_what_is_left_of_it() -> None:
+    world = World(turned=0.1, seed=3)
+    doubt, easy = label_doubt(world.taught, world.predicted), ease(world.taught, world.predicted)
+    head = HeadCut("doubt", doubt, risk(doubt, world.turned, epsilon=0.05), proven=False)
+    alone = world.decide(head)
+    assert world.turned[alone.heart].mean() <= 0.05 and not any("promises" in note for note in alone.notes)
+    found = world.decide(head, tail=TailCut(easy, "easy", 0.8), quotas=False)
+    (note,) = [note for note in found.notes if "promises" in note]
+    harmful, kept = float(world.turned[found.heart].mean()), int(alone.heart.sum())
+    allowed = 0.05 * kept / int(found.heart.sum())
+    assert 0.05 < harmful <= allowed and f"{allowed:.1%}" in note and f"{kept:,} rows" in note
+
+
 def test_a_rule_that_takes_most_of_a_class_is_refused() -> None:
     world = World()
     scores = np.array([1.0 if one == "yes" and row % 4 else 0.0 for row, one in enumerate(world.classes)])
     with pytest.raises(StillhouseError, match="labelled 'yes'"):
         world.decide(HeadCut("rule", scores, hard(), proven=False))
+
+
+def test_cuts_that_leave_no_row_to_teach_are_refused_and_the_largest_is_named() -> None:
+    world = World()
+    with pytest.raises(StillhouseError, match=r"no row is left to teach: doubt takes 1,997, rule takes 3"):
+        world.decide(
+            HeadCut("rule", rule(1, 2, 3), hard(), proven=False),
+            HeadCut("doubt", np.zeros(N), at(-1), proven=False),
+            tail=TailCut(np.zeros(N), "easy", 0.3),
+        )
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_of_hardly_any_rows_there_is_a_decision_too(rows: int) -> None:
+    ids, judged = [str(row) for row in range(rows)], np.ones(rows, dtype=bool)
+    proving = Proving(np.ones((rows, 4), np.float32), np.tile([0.3, 0.7], (rows, 1)), np.arange(rows), {}, judged)
+    easy = TailCut(np.arange(rows) / 4, "easy", None)
+    found = decide(Rows(ids, ["yes"] * rows, ["s"] * rows, {}, None), proving, heads=[], tail=easy)
+    assert found.heart.sum() == rows and len(found.prices) == min(rows, 1)
+
+
+def test_a_single_row_that_a_rule_takes_is_told_of() -> None:
+    alone = Proving(np.ones((1, 4), np.float32), np.array([[0.3, 0.7]]), np.zeros(1, int), {}, np.zeros(1, bool))
+    cut = HeadCut("rule", np.ones(1), hard(), proven=False)
+    with pytest.raises(StillhouseError, match="no row is left to teach: rule takes 1"):
+        decide(Rows(["a"], ["yes"], ["s"], {}, None), alone, heads=[cut], tail=TailCut(np.zeros(1), "easy", 0.0))
 
 
 def test_the_price_list_has_none_all_and_all_but_each() -> None:
@@ -133,6 +174,22 @@ def test_the_price_list_has_none_all_and_all_but_each() -> None:
         assert one.against_none is not None
         gap = one.accuracy.value - found[0].accuracy.value
         assert one.against_none.difference.value == pytest.approx(gap)
+
+
+def test_groups_are_judged_where_they_are_large_enough_in_a_time_that_does_not_grow_with_their_number() -> None:
+    group: list[str | None] = ["large"] * 50 + ["small"] * 49 + [None] * 60
+    found = judged_groups(["good"] * 120 + ["bad"] * 39, {"group": group})
+    assert {name: int(rows.sum()) for name, rows in found.items()} == {"label good": 120, "group large": 50}
+    assert found["group large"].tolist() == [one == "large" for one in group]
+
+    def seconds(values: int) -> float:
+        authors: list[str | None] = [f"a{row % values}" for row in range(20_000)]
+        started = time.process_time()
+        judged_groups(["good"] * 20_000, {"author": authors})
+        return time.process_time() - started
+
+    seconds(2)
+    assert seconds(2000) < 10 * seconds(2) + 0.1
 
 
 def test_rows_that_are_not_judged_are_not_counted() -> None:
@@ -186,6 +243,21 @@ def test_with_quotas_a_group_whose_rows_score_high_loses_no_more_than_its_share(
     assert fair[mine].mean() <= 1.25 * fair[~mine].mean()
     noted = world.decide(tail=TailCut(scores, "easy", 0.3), quotas=False).notes
     assert any("rare lost" in note for note in noted)
+
+
+@pytest.mark.parametrize("quotas", [True, False])
+def test_no_share_leaves_of_rows_that_a_score_does_not_tell_apart_from_the_lowest(quotas: bool) -> None:
+    same = World().decide(tail=TailCut(np.full(N, 0.4), "easy", 0.3), quotas=quotas)
+    assert same.heart.all() and "0 of 600 rows leave" in same.tail.why
+    few = rule(*range(40))
+    found = World().decide(HeadCut("rule", few, quantile(few, 0.1), proven=False), quotas=quotas)
+    assert found.heart[few == 0].all()
+    if quotas:
+        assert "of 200 rows leave" in found.heads["rule"].why
+    unknown = np.random.default_rng(0).random(N)
+    unknown[::4] = np.nan
+    left = ~World().decide(tail=TailCut(unknown, "easy", 0.3), quotas=quotas).heart
+    assert left.sum() == 600 and not left[::4].any()
 
 
 def test_a_given_share_of_a_head_is_cut_by_quota_and_by_chance_where_its_score_follows_a_group() -> None:

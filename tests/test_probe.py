@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -48,12 +50,42 @@ def test_a_proxy_that_is_watched_says_nothing_of_what_it_learned_and_comes_to_sa
     assert apart[-1] < 0.05 and apart[-1] < apart[0] / 2
 
 
+def test_a_proxy_that_is_watched_takes_its_rows_by_their_ids_whatever_order_they_come_in() -> None:
+    features, taught, folds = material()
+    order, ids = np.random.default_rng(6).permutation(N), [f"{row:03}" for row in range(N)]
+    whole = by_epochs(features, taught, folds, ids=ids, epochs=2)
+    moved = by_epochs(features[order], taught[order], folds[order], ids=[ids[row] for row in order], epochs=2)
+    assert np.allclose(moved, whole[:, order], atol=1e-6)
+    assert not np.allclose(
+        by_epochs(features[order], taught[order], folds[order], epochs=2), whole[:, order], atol=1e-3
+    )
+
+
 def test_soft_labels_are_learned_as_such() -> None:
     features, taught, _ = material()
     probe = fit(features, np.tile([0.3, 0.7], (N, 1)))
     assert np.allclose(probe(features), [0.3, 0.7], atol=1e-3)
     found = fit(features, taught)(features)
     assert np.allclose(found.sum(1), 1) and (found.argmax(1) == taught.argmax(1)).mean() > 0.9
+
+
+def test_of_many_labels_a_fit_is_scikit_learns_in_the_memory_of_the_rows_alone() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(2)
+    features = random.normal(size=(1000, 24)).astype(np.float32)
+    logits = features @ random.normal(size=(24, 30)) / 3
+    taught = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    fit(features[:50], taught[:50])  # loads what it needs
+    tracemalloc.start()
+    found = fit(features, taught)(features)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * (taught.nbytes + features.nbytes)  # a row for each label takes 30 times the features, and more
+    scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    model = LogisticRegression(C=1 / 24, max_iter=500, tol=1e-6)
+    model.fit(np.tile(scaled, (30, 1)), np.repeat(np.arange(30), 1000), sample_weight=taught.T.reshape(-1))
+    assert np.abs(found - model.predict_proba(scaled)).max() < 0.003
 
 
 def test_a_label_that_nobody_is_taught_is_never_predicted() -> None:

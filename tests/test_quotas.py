@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,6 +42,20 @@ def test_so_many_rows_leave_as_were_asked_for_whatever_their_order(
         assert scores[mine & leaving].min(initial=2) >= scores[mine & ~leaving].max(initial=-1)
 
 
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_small_strata_are_rounded_without_regard_to_their_names(rows: int) -> None:
+    """Of 40 labels in 10 sources each loses its share to a row, and sources lose it give or take a few."""
+    labels = np.repeat(np.arange(40), 10 * rows)
+    sources = np.tile(np.repeat(np.arange(10), rows), 40)
+    strata = [f"{label:02} · {source}" for label, source in zip(labels, sources, strict=True)]
+    plan = dict.fromkeys(strata, 0.3)
+    ids = [f"{row:04}" for row in range(len(strata))]
+    gone = select(np.arange(len(strata)) % 7.0, strata, plan, ids=ids, at_random=np.zeros(len(strata), dtype=bool))
+    assert gone.sum() == round(0.3 * len(strata))
+    assert max(abs(gone[labels == one].sum() - 0.3 * 10 * rows) for one in range(40)) <= 1
+    assert 0.2 < gone[sources < 5].mean() < 0.4
+
+
 def test_whom_the_student_serves_badly_keeps_more() -> None:
     strata = ["well"] * 500 + ["badly"] * 500
     right = np.array([row % 10 != 0 for row in range(500)] + [row % 10 < 6 for row in range(500)])
@@ -60,6 +76,32 @@ def test_where_a_score_follows_a_group_chance_decides_and_not_the_score() -> Non
     by_chance = select(scores, ["all"] * 1000, plan, ids=ids, at_random=found)
     assert (by_chance == select(-scores, ["all"] * 1000, plan, ids=ids, at_random=found)).all()
     assert by_chance[mine].mean() == pytest.approx(0.3, abs=0.09)
+
+
+def test_of_many_groups_none_is_taken_to_be_followed_by_chance_and_one_that_is_is_found() -> None:
+    found = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        authors: list[str | None] = [f"a{one}" for one in random.integers(0, 25, 1000)]
+        scores = random.random(1000)
+        found += int(follows(scores, ["all"] * 1000, {"author": authors})[0].any())
+        mine = np.array([one == "a7" for one in authors])
+        assert follows(scores + 0.6 * mine, ["all"] * 1000, {"author": authors})[0].all()
+    assert found <= 5  # of 40, at one in twenty
+
+
+def test_the_time_to_look_at_groups_does_not_grow_with_their_number() -> None:
+    random = np.random.default_rng(0)
+    scores = random.random(20_000)
+
+    def seconds(values: int) -> float:
+        authors: list[str | None] = [f"a{one}" for one in random.integers(0, values, 20_000)]
+        started = time.process_time()
+        follows(scores, ["all"] * 20_000, {"author": authors})
+        return time.process_time() - started
+
+    seconds(2)
+    assert seconds(800) < 10 * seconds(2) + 0.1
 
 
 def test_groups_too_fine_to_be_strata_are_left_out_the_finest_first() -> None:

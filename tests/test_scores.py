@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import ease, injected, label_doubt, refused, teacher_noise
 
 
@@ -99,3 +103,21 @@ def test_a_text_that_gives_a_model_orders_is_found(text: str) -> None:
 )
 def test_a_text_about_orders_is_none(text: str) -> None:
     assert injected([text]).tolist() == [0]
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(3000, 40), (3, 0), (0, 0)])
+def test_scores_are_read_as_they_were_written_in_the_memory_that_they_take(
+    rows: int, classes: int, tmp_path: Path
+) -> None:
+    predicted = simplex(rows, classes, seed=9) if classes else np.zeros((rows, 0))
+    ids = tuple(f"ü{row}" for row in range(rows))
+    made = Scored(ids, ("train",) * rows, predicted, {"ease": predicted.sum(1)})
+    made.write(tmp_path)
+    Scored.read(tmp_path)  # loads what it needs
+    tracemalloc.start()
+    found = Scored.read(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.ids == ids and np.array_equal(found.predicted, predicted)
+    assert np.array_equal(found.columns["ease"], made.columns["ease"])
+    assert peak < 2 * predicted.nbytes + 100_000

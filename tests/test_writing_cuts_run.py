@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +20,9 @@ from stillhouse.cli import app
 from stillhouse.cuts import read as read_cuts
 from stillhouse.distill import masks
 from stillhouse.distill.beginning import begin, chosen_rows
+from stillhouse.distill.cuts_generation import drawn_alone
+from stillhouse.distill.material import Row
+from stillhouse.distill.points import risk
 from stillhouse.distill.scored import Scored
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run, stage_summaries
@@ -258,3 +262,25 @@ def test_a_teacher_diverges_from_itself_nowhere_and_differs_by_little(house: Pat
 def test_what_cannot_work_is_told_before_anything_runs(house: Path, tmp_path: Path, cuts: Any, told: str) -> None:
     with pytest.raises(StillhouseError, match=told):
         make_plan(parse_recipe(mapping(house, tmp_path, cuts)), base=house).raise_problems()
+
+
+def test_of_several_answers_to_a_document_one_is_a_calibration_row_so_that_a_promise_is_kept() -> None:
+    """Eight samples to each prompt, all right or all wrong: counted one by one they are an eighth as many."""
+    random, broken, draws = np.random.default_rng(0), {"all": 0, "alone": 0}, 80
+    for _ in range(draws):
+        scores = random.random(150)
+        wrong = random.random(150) < 0.02 + 0.5 * scores**3
+        rows = [Row(f"{row}#{sample}", {"id": str(row)}, None) for row in range(150) for sample in range(8)]
+        keys = tuple(row.key for row in rows)
+        columns = {
+            "surprise": np.repeat(scores, 8) + random.normal(0, 1e-6, 1200),
+            "wrong": np.repeat(wrong, 8).astype(float),
+        }
+        held = Scored(keys, ("validation",) * len(keys), np.zeros((len(keys), 0)), columns)
+        alone, kept = drawn_alone(held, rows)
+        assert alone.ids == tuple(row.key for row in kept) == tuple(f"{row}#0" for row in range(150))
+        for name, one in (("all", held), ("alone", alone)):
+            point = risk(one.columns["surprise"], one.columns["wrong"] > 0, epsilon=0.06)
+            # of the prompts that score no more than t, 0.02 + t³/8 are wrong
+            broken[name] += point.threshold is not None and 0.02 + point.threshold**3 / 8 > 0.06
+    assert broken["alone"] <= 8 < 12 <= broken["all"]  # of 80, where one in twenty was promised

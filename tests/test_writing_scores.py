@@ -188,3 +188,10 @@ def test_what_was_easy_from_the_start_is_easier_than_what_became_so() -> None:
     steady, late, lost = stable_ease(taught, epochs)
     assert steady == pytest.approx(1) and steady > late > lost == pytest.approx(0)
     assert math.isfinite(lost)
+
+
+def test_a_row_that_was_not_read_is_not_taken_for_one_that_a_small_model_knows_as_well() -> None:
+    nothing, reader, teacher = np.zeros(0), np.array([-2.0, -2.0]), np.array([-1.0, -1.0])
+    found = writing.difference([reader, nothing, teacher, reader], [teacher, teacher, teacher, nothing], [8, 8, 8, 0])
+    assert found.tolist() == [-0.25, -0.25, 0.0, -0.25]
+    assert writing.difference([nothing], [nothing], [8]).tolist() == [0.0]

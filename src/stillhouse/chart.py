@@ -44,6 +44,19 @@ class Cut:
     removed: int
     why: str
 
+    @property
+    def known(self) -> npt.NDArray[np.float64]:
+        """The scores that are numbers."""
+        return self.scores[np.isfinite(self.scores)]
+
+    @property
+    def point(self) -> float | None:
+        """Where the threshold is drawn, at an end of the scores where it lies beyond; ``None``: nothing is cut."""
+        low, high = float(self.known.min()), float(self.known.max())
+        if self.threshold is None or not (self.removed or low <= self.threshold < high):
+            return None
+        return min(max(self.threshold, low), high)
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -117,21 +130,22 @@ class Chart:
         for cut in self.cuts:
             yield ""
             yield from textwrap.wrap(f"{cut.name}: {cut.removed:,} leave. {cut.why}", width, subsequent_indent="  ")
-            if len(cut.scores) == 0 or np.ptp(cut.scores) == 0:
+            known = cut.known
+            if len(known) == 0 or np.ptp(known) == 0:
                 yield "  every row has the same score"
                 continue
-            low, high = float(cut.scores.min()), float(cut.scores.max())
-            counts, _ = np.histogram(cut.scores, bins=BINS, range=(low, high))
+            low, high = float(known.min()), float(known.max())
+            counts, _ = np.histogram(known, bins=BINS, range=(low, high))
             # by the logarithm, so that a few rows can be seen beside thousands
             heights = np.ceil(np.log1p(counts) / np.log1p(counts.max()) * (len(_BLOCKS) - 1)).astype(int)
             yield "  " + "".join(_BLOCKS[height] for height in heights)
             marks = [" "] * BINS
-            inside = cut.threshold is not None and low <= cut.threshold < high
-            if inside:
-                place = min(BINS - 1, int((cut.threshold - low) / (high - low) * BINS))  # type: ignore[operator]
+            drawn = cut.point
+            if drawn is not None:
+                place = min(BINS - 1, int((drawn - low) / (high - low) * BINS))
                 marks[place:] = ["^", *"→" * (BINS - 1 - place)]
             yield "  " + "".join(marks)
-            point = f"^ {cut.threshold:.4g}, above it: {cut.of}" if inside else "nothing is cut"
+            point = f"^ {cut.threshold:.4g}, above it: {cut.of}" if drawn is not None else "nothing is cut"
             yield f"  {low:<10.3g}{point:^{BINS - 20}}{high:>10.3g}"
 
     def _prices(self) -> Iterator[str]:

@@ -34,7 +34,7 @@ def draw(chart: Chart, path: Path) -> None:
         raise StillhouseError(
             f"no image format {path.suffix or 'without an ending'}", where=str(path), fix="end it in .png, .svg or .pdf"
         )
-    shown = [cut for cut in chart.cuts if len(cut.scores) and np.ptp(cut.scores) > 0]
+    shown = [cut for cut in chart.cuts if len(cut.known) and np.ptp(cut.known) > 0]
     prices = chart.told["prices"]
     heights = [0.5, *[2.0] * len(shown), *([0.8 + 0.45 * len(prices)] if prices else [])]
     figure = Figure(figsize=(8, 1.2 + sum(heights)), layout="constrained")
@@ -63,8 +63,9 @@ def _strip(axis: Any, chart: Chart) -> None:
 
 def _cut(axis: Any, cut: Cut, fates: list[str], what: str) -> None:
     """How many rows have which score, and where they are cut."""
-    parts = {kind: cut.scores[[one == kind for one in fates]] for kind in ("heart", "tail", "head")}
-    low, high = float(cut.scores.min()), float(cut.scores.max())
+    known = np.isfinite(cut.scores)
+    parts = {kind: cut.scores[known & [one == kind for one in fates]] for kind in ("heart", "tail", "head")}
+    low, high = float(cut.known.min()), float(cut.known.max())
     axis.hist(
         list(parts.values()),
         bins=np.linspace(low, high, BINS + 1).tolist(),
@@ -77,11 +78,11 @@ def _cut(axis: Any, cut: Cut, fates: list[str], what: str) -> None:
     axis.set_yscale("symlog", linthresh=1)
     axis.set_ylabel(what, fontsize=8)
     axis.tick_params(labelsize=8)
-    if cut.threshold is not None and low <= cut.threshold < high:
-        axis.axvline(cut.threshold, color="black", linestyle="--", linewidth=1)
+    if (drawn := cut.point) is not None:
+        axis.axvline(drawn, color="black", linestyle="--", linewidth=1)
         axis.annotate(
             f"{cut.threshold:.3g} → {cut.of}",
-            (cut.threshold, 0.97),
+            (drawn, 0.97),
             xycoords=("data", "axes fraction"),
             xytext=(4, 0),
             textcoords="offset points",

@@ -32,8 +32,8 @@ from stillhouse.signals import ClassProbs, Vectors
 from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
-LIBRARIES = ("scikit-learn", "numpy")
+VERSION = 2
+LIBRARIES = ("scikit-learn", "scipy", "numpy")
 _ABOUT_LABELS = ("label-doubt", "teacher-noise")  # what would make the student worse, rather than harm others
 _REASONS = {
     "ease": "taught already",
@@ -64,7 +64,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     table = cut_step.rows_of(documents.read(places.sealed("raw"), "train"), mine.ids)
     taught = signal.probabilities_for(mine.ids)
     if section.tail.score == "stable-ease":  # made where it is asked for: seconds, from what is here
-        stable = stable_ease(taught, by_epochs(features, taught, folds))
+        stable = stable_ease(taught, by_epochs(features, taught, folds, ids=mine.ids))
         mine = replace(mine, columns={**mine.columns, "stable-ease": stable})
     classes = [recipe.labels[label] for label in taught.argmax(1)]
     sources = table["source"].to_pylist()
@@ -80,7 +80,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         features,
         taught,
         folds,
-        _judged_groups(classes, groups),
+        judged_groups(classes, groups),
         ~np.any(rules, axis=0) if rules else np.ones(len(mine.ids), dtype=bool),
     )
     rows = Rows(
@@ -132,13 +132,17 @@ def _tail(section: Cuts, mine: Scored) -> TailCut:
             return TailCut(scores, reason, None, section.tail.point.shares)
 
 
-def _judged_groups(classes: list[str], groups: dict[str, list[str | None]]) -> dict[str, Flags]:
+def judged_groups(classes: list[str], groups: dict[str, list[str | None]]) -> dict[str, Flags]:
     """Rows of each label and group value that is large enough to be judged on its own."""
     found: dict[str, Flags] = {}
     kinds: dict[str, Sequence[str | None]] = {"label": classes, **groups}
     for kind, values in kinds.items():
-        for value in sorted({one for one in values if one is not None}):
-            mine: Flags = np.array([one == value for one in values], dtype=np.bool_)
-            if mine.sum() >= LEAST:
-                found[f"{kind} {value}"] = mine
+        rows_of: dict[str, list[int]] = {}
+        for row, value in enumerate(values):
+            if value is not None:
+                rows_of.setdefault(value, []).append(row)
+        for value in sorted(value for value, rows in rows_of.items() if len(rows) >= LEAST):
+            mine: Flags = np.zeros(len(values), dtype=np.bool_)
+            mine[rows_of[value]] = True
+            found[f"{kind} {value}"] = mine
     return found

@@ -32,7 +32,7 @@ from stillhouse.recipe.generation import Generation
 from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("numpy",)
 _PROMPT = 10  # characters of a prompt that the chart has room for
 _ASKED = 120  # and of it the ledger
@@ -112,10 +112,23 @@ def _documents(places: Places, split: documents.Split, rows: Sequence[Row]) -> p
 def _calibration(section: WritingCuts, places: Places, scored: Scored, rows: Sequence[Row]) -> Calibration:
     """Validation answers that may be looked at: which a verifier found wrong, and their groups."""
     allowed = section.calibration == "validation"
+    held, rows = drawn_alone(scored.of_split("validation"), rows)
     found = [row.answer.verified if allowed and row.answer is not None else None for row in rows]
     groups = groups_of(_documents(places, "validation", rows)) if allowed else {}
     wrong, known = (np.array(one, dtype=bool) for one in ([x is False for x in found], [x is not None for x in found]))
-    return Calibration(scored.of_split("validation"), wrong, known, groups)
+    return Calibration(held, wrong, known, groups)
+
+
+def drawn_alone(held: Scored, rows: Sequence[Row]) -> tuple[Scored, list[Row]]:
+    """The first answer to each document, with its scores: several to one prompt are right or wrong together, and a
+    promise counts on rows that are drawn one by one. Which sample is the first says nothing of it."""
+    first: dict[str, int] = {}
+    for place, row in enumerate(rows):
+        first.setdefault(row.document["id"], place)
+    alone = list(first.values())
+    ids, splits = (tuple(values[place] for place in alone) for values in (held.ids, held.splits))
+    columns = {name: values[alone] for name, values in held.columns.items()}
+    return Scored(ids, splits, held.predicted[alone], columns), [rows[place] for place in alone]
 
 
 def _known(mine: Scored) -> Flags:

@@ -13,6 +13,7 @@ no proxy can be trained, :class:`Unproven` stands in for it: then no cut is prov
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -31,6 +32,7 @@ Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 TAIL = "tail"
+WEAKER = 1.1  # so many times more rows than are taught, and a promise about them is another one
 MOST = 0.5  # of a class that a rule may take before it is the class itself that the rule finds
 
 
@@ -144,7 +146,8 @@ def decide(
     """Decide about every row.
 
     margin, group_margin: what a proven cut, and the pilot's tail, may cost the proxy, overall and in the worst-served
-    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class.
+    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class, and
+    where no row would be left.
     """
     fate: list[Fate | None] = [None] * len(rows)
     heart = np.ones(len(rows), dtype=bool)
@@ -161,9 +164,10 @@ def decide(
             share = point.evidence.get("share", 0.0)
             leaving = _by_quota(rows, cut.scores, heart, proving.right(heart), share=share, at_random=at_random)
             followed += told
-            if leaving.any():  # each stratum has a point of its own; told is the lowest
-                point = replace(point, threshold=float(cut.scores[leaving].min()), why=f"{point.why}, by quotas")
-        elif cut.proven and isinstance(proving, Proving) and leaving.any():
+            why = f"{point.why}, by quotas{_fewer(leaving, heart, share)}"
+            # each stratum has a point of its own; told is the lowest
+            point = replace(point, threshold=float(cut.scores[leaving].min()) if leaving.any() else None, why=why)
+        elif cut.proven and isinstance(proving, Proving) and leaving.any() and proving.judged.any():
             found = proving.compare(proving.right(heart), proving.right(heart & ~leaving))
             if not found.not_worse(margin, group_margin):
                 point = replace(point, threshold=None, why=f"left off, since it does not pay: {_words(found)}")
@@ -174,6 +178,7 @@ def decide(
             heart = heart & ~leaving
             for row in np.nonzero(leaving)[0]:
                 fate[row] = Fate("head", cut.name, float(cut.scores[row]), point.threshold or 0.0)
+    _refuse_to_take_all(fate)
     tail_point, leaving, trial, notes = _tail(rows, proving, tail, heart, margin=margin, group_margin=group_margin)
     lowest = None
     if leaving.any():
@@ -182,16 +187,39 @@ def decide(
         masks[TAIL] = leaving
         for row in np.nonzero(leaving)[0]:
             fate[row] = Fate("tail", tail.reason, float(tail.scores[row]), lowest)
+        heart = heart & ~leaving
+        _refuse_to_take_all(fate)
     rates = _rates(fate, rows)
-    notes = [*followed, *notes, *(_alarm(rate) for rate in rates if rate.verdict == "alarm")]
+    alarms = [_alarm(rate) for rate in rates if rate.verdict == "alarm"]
+    notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *alarms]
     prices = tuple(price_list(proving, masks)) if isinstance(proving, Proving) else ()
     return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
+
+
+def _weaker_promises(heads: Sequence[HeadCut], points: Mapping[str, Point], heart: Flags) -> list[str]:
+    """What is left of promises about kept rows where other cuts take many of them, which may be all the sound ones."""
+    found = []
+    for cut in heads:
+        point = points[cut.name]
+        if point != cut.point or point.kind != "risk" or point.evidence.get("of") != "kept":
+            continue  # left off, or about rows that leave
+        kept, stay = int((~point.leaves(cut.scores)).sum()), int(heart.sum())
+        epsilon = point.evidence["epsilon"]
+        if "bound" in point.evidence and kept > WEAKER * stay:
+            found.append(
+                f"{cut.name} promises at most {epsilon:.1%} harmful among the {kept:,} rows that it keeps; other cuts"
+                f" leave {stay:,} of them, among which that allows {min(1.0, epsilon * kept / max(1, stay)):.1%}"
+            )
+    return found
 
 
 def _by_quota(
     rows: Rows, scores: Floats, heart: Flags, right: Flags, *, share: float, at_random: Flags | None = None
 ) -> Flags:
     """The rows of the heart with the highest scores, a share of them, within strata where there are any.
+
+    Rows with the lowest score of all stay, as those without one do, though fewer leave then: by a score that says the
+    same of half the rows, such as a rule's, no other half can be chosen but by their names.
 
     right: (N,) rows that the proxy gets right. at_random: (N,) rows whose stratum is cut by chance.
     """
@@ -201,8 +229,16 @@ def _by_quota(
     strata = ["all"] * len(part) if part.strata is None else part.strata
     plan = {"all": share} if part.strata is None else quotas(strata, right[places], share=share)
     chance = np.zeros(len(part), dtype=bool) if at_random is None else at_random[places]
-    found[places] = select(scores[places], strata, plan, ids=part.ids, at_random=chance)
+    mine = np.where(np.isnan(scores[places]), -np.inf, scores[places])
+    told = mine > mine.min(initial=np.inf)
+    found[places] = select(mine, strata, plan, ids=part.ids, at_random=chance) & (told | chance & ~np.isinf(mine))
     return found
+
+
+def _fewer(leaving: Flags, heart: Flags, share: float) -> str:
+    """In words, that fewer rows left than were asked for."""
+    asked, number = round(share * int(heart.sum())), int(leaving.sum())
+    return f", of which {number} of {asked} rows leave: all others score the lowest" if number < asked else ""
 
 
 def _by_chance(rows: Rows, scores: Floats, heart: Flags, *, what: str) -> tuple[Flags, list[str]]:
@@ -234,12 +270,9 @@ def _tail(
         return _by_quota(rows, tail.scores, heart, right, share=share, at_random=at_random)
 
     if tail.share is not None:
-        return (
-            Point("quantile", None, f"{tail.share:.1%} set by hand", {"share": tail.share}),
-            leaving(tail.share),
-            None,
-            notes,
-        )
+        mask = leaving(tail.share)
+        why = f"{tail.share:.1%} set by hand{_fewer(mask, heart, tail.share)}"
+        return Point("quantile", None, why, {"share": tail.share}), mask, None, notes
     if not isinstance(proving, Proving):
         raise AssertionError("a pilot takes a proxy to train")
     found = pilot(proving, leaving, shares=tail.shares, margin=margin, group_margin=group_margin, keep=heart)
@@ -259,6 +292,17 @@ def _refuse_a_whole_class(name: str, leaving: Flags, classes: Sequence[str]) -> 
                 where="distill.cuts.heads",
                 fix=f"leave {name} out of the heads, or give it `point: {{kind: none}}`",
             )
+
+
+def _refuse_to_take_all(fate: Sequence[Fate | None]) -> None:
+    if not fate or None in fate:
+        return
+    taken = Counter(one.reason for one in fate if one is not None)
+    raise StillhouseError(
+        f"no row is left to teach: {', '.join(f'{reason} takes {number:,}' for reason, number in taken.most_common())}",
+        where="distill.cuts",
+        fix="give the largest of them a higher threshold, a smaller share, or `point: {kind: none}`",
+    )
 
 
 def _rates(fate: Sequence[Fate | None], rows: Rows) -> tuple[Rate, ...]:

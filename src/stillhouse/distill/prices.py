@@ -141,7 +141,9 @@ class Proving:
 
 
 def price_list(proving: Proving, cuts: Mapping[str, Flags]) -> list[Price]:
-    """No cut, all of them, and all but each: (N,) rows that leave, by the name of their cut."""
+    """No cut, all, and all but each: (N,) rows that leave, by the name of their cut; without judged rows nothing."""
+    if not proving.judged.any():
+        return []
     nothing = np.ones(len(proving.taught), dtype=bool)
     none = proving.right(nothing)
     found = [proving.price("none", nothing, none, None)]

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.distill.scores.labels import Floats, label_doubt
+from stillhouse.statistics.inputs import scipy_part
 from stillhouse.store import digest_of
 from stillhouse.student import batches
 
@@ -89,26 +90,62 @@ def fit(features: Matrix, taught: Floats) -> Probe:
 
     classes = taught.shape[1]
     middle, spread = features.mean(0), features.std(0) + 1e-6
-    weights = taught.T.reshape(-1)
-    told = weights > 0
-    labels = np.repeat(np.arange(classes), len(features))[told]
-    seen = np.unique(labels)
+    seen = np.nonzero((taught > 0).any(0))[0]
     if len(seen) < 2:
         return lambda asked: np.eye(classes)[np.full(len(asked), int(seen[0]))]
-    rows = np.tile(np.arange(len(features)), classes)[told]
     scaled = (features - middle) / spread
     # on one thread: sums in one order, so that cuts are the same on every machine; at this size it is faster, too
     with threadpool_limits(1):
-        model = LogisticRegression(C=1 / features.shape[1], max_iter=500).fit(
-            scaled[rows], labels, sample_weight=weights[told]
-        )
+        if len(seen) > 2:
+            weights = _of_many(scaled, taught[:, seen])
+        else:
+            mass = taught.T.reshape(-1)
+            told = mass > 0
+            rows = np.tile(np.arange(len(features)), classes)[told]
+            labels = np.repeat(np.arange(classes), len(features))[told]
+            model = LogisticRegression(C=1 / features.shape[1], max_iter=500)
+            model.fit(scaled[rows], labels, sample_weight=mass[told])
 
     def probe(asked: Matrix) -> Floats:
         found = np.zeros((len(asked), classes))
-        found[:, seen] = model.predict_proba((asked - middle) / spread)
+        inputs = (asked - middle) / spread
+        found[:, seen] = (
+            model.predict_proba(inputs) if len(seen) == 2 else _softmax(inputs @ weights[:-1] + weights[-1])
+        )
         return found
 
     return probe
+
+
+def _of_many(scaled: Matrix, taught: Floats) -> Floats:
+    """Weights (H + 1, K) of the same model of more than two labels, the intercept last.
+
+    Each row once, with all its probabilities: a row for each label, which is what scikit-learn takes, would be K times
+    the memory and the time. Its objective and its stopping rule, so that the optimum is its own.
+    """
+    (rows, size), labels = scaled.shape, taught.shape[1]
+    inputs = np.concatenate([scaled, np.ones((rows, 1))], 1, dtype=np.float64)
+    mass = taught.sum(1, keepdims=True)
+    whole = float(mass.sum())
+    prior = np.full((size + 1, 1), size / whole)
+    prior[-1] = 0.0  # the intercept
+
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        weights = flat.reshape(-1, labels)
+        logits = inputs @ weights
+        logits -= logits.max(1, keepdims=True)
+        shares = np.exp(logits)
+        total = shares.sum(1, keepdims=True)
+        value = float((mass * np.log(total)).sum() - (taught * logits).sum()) / whole
+        shares *= mass / total
+        slope = inputs.T @ ((shares - taught) / whole) + prior * weights
+        return value + float((prior * weights**2).sum()) / 2, slope.reshape(-1)
+
+    options = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps, "maxls": 50}
+    minimize = scipy_part("optimize").minimize
+    found = minimize(loss, np.zeros((size + 1) * labels), jac=True, method="L-BFGS-B", options=options)
+    weights: Floats = found.x.reshape(-1, labels)
+    return weights
 
 
 def folds_of(ids: Sequence[str], *, seed: int, folds: int = FOLDS) -> npt.NDArray[np.int64]:
@@ -137,14 +174,23 @@ def held_out(features: Matrix, taught: Floats, mine: npt.NDArray[np.bool_], *, k
     return fit(features[training], taught[training])(features[mine])
 
 
-def by_epochs(features: Matrix, taught: Floats, folds: npt.NDArray[np.int64], *, epochs: int = EPOCHS) -> Floats:
+def by_epochs(
+    features: Matrix,
+    taught: Floats,
+    folds: npt.NDArray[np.int64],
+    *,
+    ids: Sequence[str] | None = None,
+    epochs: int = EPOCHS,
+) -> Floats:
     """What a probe in training says of rows that it does not learn, after each epoch: (E, N, K).
 
     The same model as :func:`fit`, on soft labels and with its prior, but trained from zero by passes over the rows of
-    the other folds, in an order that no seed decides, with a step that falls as 1/√steps (Adagrad, Duchi et al. 2011).
+    the other folds, in an order that their ids decide, or their places without any, and no seed; with a step that falls
+    as 1/√steps (Adagrad, Duchi et al. 2011).
     Only its course is of interest, see :func:`stillhouse.distill.scores.stable_ease`; where it ends :func:`fit` is.
     """
     size = taught.shape[1]
+    names: Sequence[str | int] = range(len(taught)) if ids is None else ids
     found = np.full((epochs, *taught.shape), 1 / size)
     for fold in np.unique(folds):
         mine = folds == fold
@@ -156,7 +202,7 @@ def by_epochs(features: Matrix, taught: Floats, folds: npt.NDArray[np.int64], *,
         weights, seen = np.zeros((inputs.shape[1], size)), np.full((inputs.shape[1], size), 1e-8)
         prior = np.full((inputs.shape[1], 1), features.shape[1] / len(learned))
         prior[-1] = 0.0  # the intercept
-        order = np.array(sorted(learned, key=lambda row: digest_of(["epochs", int(row)])))
+        order = np.array(sorted(learned, key=lambda row: digest_of(["epochs", names[int(row)]])))
         for epoch in range(epochs):
             for at in range(0, len(order), _STEP):
                 rows = order[at : at + _STEP]

@@ -10,7 +10,9 @@ chance decides (DRoP, Vysogorets et al. 2024, arXiv 2404.05579).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 LIMIT = 1.25  # a stratum may lose so many times what any other loses, and no more
 FOLLOWS = 0.6  # area under the curve from which a score is taken to tell a group from the rest
+CHANCE = 0.05  # of a run in which no score follows any group, and one is taken to
+_AND = " · "  # between the parts of a stratum's name
 LEAST = 20  # rows of a stratum; fewer tell nothing
 
 
@@ -36,7 +40,7 @@ def strata_of(
     while True:
         known = [sources] if classes is None else [classes, sources]
         columns = [*known, *([value or "none" for value in groups[name]] for name in chosen)]
-        strata = [" · ".join(parts) for parts in zip(*columns, strict=True)]
+        strata = [_AND.join(parts) for parts in zip(*columns, strict=True)]
         if not chosen or len(strata) >= LEAST * len(set(strata)):
             return strata
         chosen.pop()
@@ -49,9 +53,7 @@ def quotas(strata: Sequence[str], right: Flags, *, share: float) -> dict[str, fl
     stratum goes with 1 - recall, the share that the student gets wrong (DRoP, section 4): whom it serves badly keeps
     more. But nobody loses more than :data:`LIMIT` times what anybody else loses.
     """
-    names = sorted(set(strata))
-    number = {name: place for place, name in enumerate(names)}
-    place = np.array([number[name] for name in strata], dtype=np.int64)
+    names, place = _numbered(strata)
     sizes = np.bincount(place, minlength=len(names)).astype(np.float64)
     # one row more of each kind than there are, so that a stratum of two rows is not taken at its word
     wrong = (np.bincount(place, weights=~right, minlength=len(names)) + 1) / (sizes + 2)
@@ -79,6 +81,8 @@ def select(
 ) -> Flags:
     """Which rows leave: of each stratum its quota, rounded so that the whole number of rows is right.
 
+    Sums are rounded along the strata, class by class, in the order of hashes: a class loses its share to a row, however
+    small its strata are, and within it a part of a row is a chance of one.
     The highest scores first, draws in the order of the ids. at_random: (N,) rows whose stratum is cut by chance
     instead, which is the order of a hash of their ids.
     """
@@ -86,11 +90,9 @@ def select(
     rows_of: dict[str, list[int]] = {name: [] for name in names}
     for row, name in enumerate(strata):
         rows_of[name].append(row)
-    exact = {name: plan[name] * len(rows_of[name]) for name in names}
-    numbers = {name: int(exact[name] + 1e-9) for name in names}
-    missing = round(sum(exact.values())) - sum(numbers.values())
-    for name in sorted(names, key=lambda name: (numbers[name] - exact[name], name))[: max(0, missing)]:
-        numbers[name] += 1
+    shuffled = sorted(names, key=lambda name: (digest_of([name.partition(_AND)[0]]), digest_of([name])))
+    sums = np.cumsum([0.0, *(plan[name] * len(rows_of[name]) for name in shuffled)])
+    numbers = dict(zip(shuffled, np.diff(np.floor(sums + 0.5 - 1e-9)).astype(int).tolist(), strict=True))
     leaving = np.zeros(len(scores), dtype=bool)
     for name in names:
         rows = rows_of[name]
@@ -109,31 +111,38 @@ def follows(
 
     coarse: class × source of each row. A score follows a group within such a part where it ranks a row of the group
     above another one, or below it, with a probability of :data:`FOLLOWS` or more (Mann and Whitney's statistic), both
-    sides with :data:`LEAST` rows.
+    sides with :data:`LEAST` rows, and further from one half than chance would bring any of the groups in one case of
+    twenty (its normal approximation, Bonferroni).
     """
     found = np.zeros(len(scores), dtype=bool)
-    words: list[str] = []
-    parts = np.array(coarse, dtype=object)
-    for part in sorted(set(coarse)):
-        inside = np.nonzero(parts == part)[0].tolist()
-        for name in sorted(groups):
-            values = [groups[name][row] or "none" for row in inside]
-            for value in sorted(set(values)):
-                mine = np.array([one == value for one in values])
-                if min(mine.sum(), (~mine).sum()) < LEAST:
-                    continue
-                above = _above(scores[inside], mine)
-                if max(above, 1 - above) >= FOLLOWS:
-                    found[inside] = True
-                    words.append(
-                        f"{part}: it ranks {name} {value} {'above' if above > 0.5 else 'below'} the others"
-                        f" {max(above, 1 - above):.0%} of the time"
-                    )
+    cases: list[tuple[str, str, str, npt.NDArray[np.int64], float, float]] = []
+    parts, part_of = _numbered(coarse)
+    columns = {name: _numbered([value or "none" for value in groups[name]]) for name in sorted(groups)}
+    order = np.argsort(part_of, kind="stable")
+    for part, inside in zip(parts, np.split(order, np.cumsum(np.bincount(part_of))[:-1]), strict=False):
+        ranks = scipy_part("stats").rankdata(scores[inside])
+        for name, (values, value_of) in columns.items():
+            mine = value_of[inside]
+            sizes, sums = np.bincount(mine), np.bincount(mine, weights=ranks)
+            for value in np.nonzero((sizes >= LEAST) & (len(inside) - sizes >= LEAST))[0]:
+                n, others = int(sizes[value]), int(len(inside) - sizes[value])
+                above = float((sums[value] - n * (n + 1) / 2) / n / others)
+                chance = math.sqrt((n + others + 1) / (12 * n * others))
+                cases.append((part, name, values[value], inside, above, chance))
+    most = NormalDist().inv_cdf(1 - CHANCE / 2 / max(1, len(cases)))
+    words = []
+    for part, name, told, inside, above, chance in cases:
+        if abs(above - 0.5) >= max(FOLLOWS - 0.5, most * chance):
+            found[inside] = True
+            words.append(
+                f"{part}: it ranks {name} {told} {'above' if above > 0.5 else 'below'} the others"
+                f" {max(above, 1 - above):.0%} of the time"
+            )
     return found, words
 
 
-def _above(scores: Floats, mine: Flags) -> float:
-    """The probability that a row of mine has a higher score than another; draws count half."""
-    ranks = scipy_part("stats").rankdata(scores)
-    n, others = int(mine.sum()), int((~mine).sum())
-    return float((ranks[mine].sum() - n * (n + 1) / 2) / (n * others))
+def _numbered(values: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The different values, in order, and the number of each row's (N,)."""
+    names = sorted(set(values))
+    number = {name: place for place, name in enumerate(names)}
+    return names, np.array([number[one] for one in values], dtype=np.int64)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillhouse.errors import StillhouseError
@@ -54,7 +55,7 @@ class Scored:
             raise StillhouseError(
                 f"not scores of schema {SCHEMA_VERSION}", where=str(folder / _FILE), fix="run the step `scores` again"
             )
-        told = np.array(table["predicted"].to_pylist(), dtype=np.float64)
+        told = pc.list_flatten(table["predicted"]).to_numpy().astype(np.float64, copy=False)
         predicted = told.reshape(len(table), told.size // max(1, len(table)))
         names = [name for name in table.column_names if name.startswith(_SCORE)]
         return cls(

@@ -23,8 +23,8 @@ from stillhouse.signals import ClassProbs, Vectors
 from stillhouse.store import reached
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
-LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")
+VERSION = 2
+LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "scipy", "numpy")
 READS = ("labels", "distill.student.kind", "distill.student.base", "distill.train.max_length")
 
 
@@ -60,11 +60,9 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         "label-doubt": label_doubt(taught, predicted),
         "teacher-noise": teacher_noise(_each_teacher(recipe, places, signal, ids)),
     }
+    by_proxy = frozenset(columns)  # a head's title is no name of these, but may be that of another head's score
     for head in section.heads:
-        if head.score not in columns:
-            columns[head.title] = _of_text(head, texts, places)
-        else:
-            columns[head.title] = columns[head.score]
+        columns[head.title] = columns[head.score] if head.score in by_proxy else _of_text(head, texts, places)
     Scored(tuple(ids), tuple(splits), predicted, columns).write(places.draft)
     about = {"what": "features of the proxy", "base": recipe.distill.student.base}
     asked = tuple(signal.asked[row] for row in signal.rows_of(ids))

@@ -30,7 +30,7 @@ from stillhouse.store import reached
 from stillhouse.teachers.local import check_files, load_tokenizer, model_folder
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 READS = (
     "distill.choose.answers",

@@ -62,12 +62,14 @@ def _sentence(words: str) -> str:
 
 
 def _histogram(cut: Cut, fates: Any) -> Html:
-    if not len(cut.scores) or np.ptp(cut.scores) == 0:
+    if not len(cut.known) or np.ptp(cut.known) == 0:
         return element("p", "Every row has the same score.", class_="quiet")
-    low, high = float(cut.scores.min()), float(cut.scores.max())
+    low, high = float(cut.known.min()), float(cut.known.max())
     edges = np.linspace(low, high, BINS + 1)
     kinds = ("heart", "tail", "head")
-    counted = np.cumsum([np.histogram(cut.scores[fates == kind], bins=edges)[0] for kind in kinds], axis=0)
+    counted = np.cumsum(
+        [np.histogram(cut.scores[np.isfinite(cut.scores) & (fates == kind)], bins=edges)[0] for kind in kinds], axis=0
+    )
     # by the logarithm, so that a few rows can be seen beside thousands
     heights = np.round(np.log1p(counted) / np.log1p(counted.max()) * _HIGH, 1)
     width, parts = 100 / BINS, []
@@ -85,16 +87,16 @@ def _histogram(cut: Cut, fates: Any) -> Html:
             for place, (bottom, top) in enumerate(zip(below, heights[level], strict=True))
             if top > bottom
         ]
-    inside = cut.threshold is not None and low <= cut.threshold < high
-    if inside and cut.threshold is not None:
-        share = 100 * (cut.threshold - low) / (high - low)
+    drawn = cut.point
+    if drawn is not None:
+        share = 100 * (drawn - low) / (high - low)
         x, anchor = f"{share:.2f}%", "end" if share > 60 else "start"
         parts.append(element("line", x1=x, x2=x, y1=2, y2=_HIGH + 14, class_="limit"))
         words = f"{cut.threshold:.4g}, above it: {cut.of}"
         parts.append(element("text", words, x=x, y=11, dx=-5 if share > 60 else 5, text_anchor=anchor, class_="name"))
     for x, words, anchor in (("0%", f"{low:.3g}", "start"), ("100%", f"{high:.3g}", "end")):
         parts.append(element("text", words, x=x, y=_HIGH + 30, text_anchor=anchor, class_="tick"))
-    point = f"rows above {cut.threshold:.4g} go to the {cut.of}" if inside else "no row is cut by it"
+    point = f"rows above {cut.threshold:.4g} go to the {cut.of}" if drawn is not None else "no row is cut by it"
     name = f"Histogram of {cut.name}: scores of {len(cut.scores):,} rows from {low:.3g} to {high:.3g}; {point}."
     return element("svg", *parts, class_="histogram", height=_HIGH + 36, role="img", aria_label=signed(name))
 

@@ -9,7 +9,7 @@
     disagreement(texts, prompts)          # other samples say something else
 
 Log-probabilities come as one array for each row, about the tokens that are learned, in nats; a row without any, such as
-one that cannot be read, scores 0, at which nothing leaves. Higher leaves sooner.
+one that cannot be read, scores 0, at which nothing leaves, or the lowest of all (`difference`). Higher leaves sooner.
 """
 
 from __future__ import annotations
@@ -75,15 +75,17 @@ def token_ease(asked: Sequence[Floats]) -> Floats:
 def difference(reader: Sequence[Floats], teacher: Sequence[Floats], sizes: Sequence[int]) -> Floats:
     """log p of a small reader less log p of the teacher, in nats per byte: high where the teacher knows no more.
 
+    It is below 0 where the teacher knows more, which is most rows; so one without any takes the lowest that there is.
     The reverse of what MiniPLM keeps (Gu et al. 2024, arXiv 2410.17215, difference sampling). Sums over the learned
     tokens, by bytes and not by tokens, so that both may split the text as they do. sizes: bytes of each text. Cost: one
     pass of the reader; the teacher's side is stored.
     """
-    found = np.zeros(len(sizes))
+    found = np.full(len(sizes), np.nan)
     for row, (one, other, size) in enumerate(zip(reader, teacher, sizes, strict=True)):
         if size and len(one) and len(other):
             found[row] = float(one.sum() - other.sum()) / size
-    return found
+    known = found[~np.isnan(found)]
+    return np.where(np.isnan(found), known.min() if len(known) else 0.0, found)
 
 
 def surprise(teacher: Sequence[Floats]) -> Floats:
