@@ -6,7 +6,8 @@ Reads all earlier stages; writes ``artifacts/`` (what may be bottled), ``predict
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.teachers import LocalTeacher
 from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.teachers import score_texts
-from stillhouse.workplace import Places, Progress, StageResult
+from stillhouse.workplace import Places, Progress, StageResult, silent
 
 VERSION = 3
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
@@ -75,7 +76,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     artifacts = {TEACHER: Answers.of(test.teacher_probs), **exported.answers, **rivals}
     rows = evaluate(test.gold, artifacts, labels=recipe.labels, slices=test.slices, **bootstrap)
     ask_teacher = _asking(recipe, places, signal)
-    teacher_speed = _teacher_speed(recipe, ask_teacher, test.texts, progress)
+    teacher_speed = _teacher_speed(recipe, ask_teacher, test.texts)
     their_bytes = teacher_bytes(recipe, cache=places.cache, base=places.base)
     rows += speed_and_size_rows(exported.artifacts, teacher_speed, their_bytes)
     against = {"labels": len(recipe.labels), "margin": settings.margin, **bootstrap}
@@ -105,7 +106,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         recipe.labels,
         _plan(recipe),
         ask_student=_open(recipe, places, exported).predict_proba,
-        ask_teacher=ask_teacher,
+        ask_teacher=partial(ask_teacher, tell=progress) if ask_teacher else None,
         clusters=clusters,
     )
     progress("auditing", 1, 1)
@@ -183,9 +184,9 @@ def _controls(recipe: Classification, places: Places, test: HeldOut) -> tuple[di
     return controls(places.sealed("controls"), test.ids, labels=recipe.labels)
 
 
-def _asking(recipe: Classification, places: Places, signal: ClassProbs) -> Ask | None:
+def _asking(recipe: Classification, places: Places, signal: ClassProbs) -> Callable[..., Any] | None:
     """Asks all teachers, and averages what they say, calibrated as it was taught; ``None`` where one is behind an
-    endpoint: to ask that is to pay for it again."""
+    endpoint: to ask that is to pay for it again. What is returned takes texts, and where to ``tell`` its progress."""
     sections = [one for one in recipe.ferment.teachers if isinstance(one, LocalTeacher)]
     if len(sections) < len(recipe.ferment.teachers):
         return None
@@ -193,26 +194,30 @@ def _asking(recipe: Classification, places: Places, signal: ClassProbs) -> Ask |
     prompt = prompt_of(recipe.ferment.prompt, recipe.labels)
     biases = [np.array(header["bias"]) for header in signal.header["teachers"]]
 
-    def ask(texts: Sequence[str]) -> Any:
+    def ask(texts: Sequence[str], tell: Progress = silent) -> Any:
         found = []
         for section, teacher, bias in zip(sections, teachers, biases, strict=True):
             with cpu_threads(section.threads):
-                said = score_texts(teacher, prompt, recipe.labels, texts, batch_tokens=section.batch_tokens)
+                said = score_texts(
+                    teacher,
+                    prompt,
+                    recipe.labels,
+                    texts,
+                    batch_tokens=section.batch_tokens,
+                    progress=partial(tell, f"asking {section.name} about swapped words"),
+                )
             found.append(apply_bias(np.asarray(said, dtype=np.float64), bias))
         return np.mean(found, axis=0)
 
     return ask
 
 
-def _teacher_speed(recipe: Classification, ask: Ask | None, texts: Sequence[str], progress: Progress) -> Speed | None:
+def _teacher_speed(recipe: Classification, ask: Ask | None, texts: Sequence[str]) -> Speed | None:
     """On test texts, with everything a user would wait for."""
     if ask is None:
         return None
-    progress("measuring the teacher's speed", 0, 1)
     most = recipe.finish.speed.teacher_texts
-    found = measure(ask, texts, batch_texts=most, single_texts=min(8, most), repeats=1)
-    progress("measuring the teacher's speed", 1, 1)
-    return found
+    return measure(ask, texts, batch_texts=most, single_texts=min(8, most), repeats=1)
 
 
 def _plan(recipe: Classification) -> ClassifierPlan:

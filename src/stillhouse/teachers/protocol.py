@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -75,11 +75,24 @@ class Teacher(Protocol):
 
 
 def score_texts(
-    teacher: Teacher, prompt: Prompt, labels: Sequence[str], texts: Sequence[str], *, batch_tokens: int
+    teacher: Teacher,
+    prompt: Prompt,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    *,
+    batch_tokens: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Log-probabilities (N, K) of the labels for N texts, NaN where a text cannot be asked; nothing is kept."""
+    """Log-probabilities (N, K) of the labels for N texts, NaN where a text cannot be asked; nothing is kept.
+
+    progress: hears (texts done, texts in all) after each batch.
+    """
     questions = teacher.questions([teacher.render(prompt, text) for text in texts], teacher.answers(prompt, labels))
     scores = np.full((len(texts), len(labels)), np.nan)
+    done = 0
     for rows in questions.batches(batch_tokens):
         scores[rows] = teacher.score(questions, rows)
+        done += len(rows)
+        if progress is not None:
+            progress(done, len(texts))
     return scores
