@@ -47,13 +47,15 @@ class _Bars:
         self.bars = bars
         self.current: tuple[str, Any] | None = None
         self.start = (0.0, 0)
+        self.done = 0
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if self.current is None or self.current[0] != what:
+        if self.current is None or self.current[0] != what or done < self.done:  # the same may be done once more
             if self.current is not None:
                 self.bars.remove_task(self.current[1])
             self.current = (what, self.bars.add_task(what, total=total or None, rate=""))
             self.start = (time.monotonic(), done)
+        self.done = done
         elapsed = time.monotonic() - self.start[0]
         rate = f"{(done - self.start[1]) / elapsed:.1f}/s" if elapsed > 1 else ""
         self.bars.update(self.current[1], completed=done, total=total or None, rate=rate)
@@ -65,10 +67,12 @@ class _Lines:
         self.what = ""
         self.last = 0.0
         self.start = (0.0, 0)
+        self.done = 0
 
     def __call__(self, what: str, done: int, total: int) -> None:
         moment = time.monotonic()
-        if what != self.what:
+        again, self.done = done < self.done, done  # the same may be done once more
+        if what != self.what or again:
             self.what, self.last, self.start = what, moment, (moment, done)
             return
         if moment - self.last >= _SECONDS_BETWEEN_LINES or (total and done >= total):
