@@ -233,6 +233,21 @@ def test_a_pilot_of_few_rows_says_that_it_cannot_tell() -> None:
     assert found.share == 1 and "too few" in found.why and found.rows_trained == 0
 
 
+def test_a_pilot_says_where_its_worst_group_is_too_small_to_show_anything() -> None:
+    world = World()
+    hard = np.argsort(np.abs(world.taught[:, 1] - 0.5))  # the proxy is right about half of these
+    nobody, whys = np.zeros(N, dtype=bool), {}
+    for size in (60, 600):
+        small = np.zeros(N, dtype=bool)
+        small[hard[:size]] = True
+        proving = Proving(world.features, world.taught, world.folds, {"group few": small}, np.ones(N, dtype=bool))
+        found = pilot(proving, lambda share: nobody, shares=(0.8,), margin=0.02, group_margin=0.02)
+        assert found.rungs[1].compared.group_difference == 0  # nobody leaves, and nothing changes
+        whys[size] = (found.share, found.why)
+    assert whys[60][0] == 1 and "group few, has 60 rows" in whys[60][1] and "fewer than 133" in whys[60][1]
+    assert whys[600][0] == 0.8
+
+
 def test_with_quotas_a_group_whose_rows_score_high_loses_no_more_than_its_share() -> None:
     world = World()
     mine = np.array([one == "rare" for one in world.group])

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -101,9 +103,26 @@ def pilot(
     why = (
         f"the smallest share that serves as well: {share:.0%} of {total} rows"
         if share < 1
-        else ("no smaller share is shown to serve all rows and the worst group as well")
+        else "no smaller share is shown to serve all rows and the worst group as well"
+        + _too_small(proving, rungs[1:2], margin=margin, group_margin=group_margin)
     )
     return Pilot(share, why, rungs, trained)
+
+
+def _too_small(proving: Proving, first: Sequence[Rung], *, margin: float, group_margin: float) -> str:
+    """Words where the largest share failed for a group of which nobody could show what is asked: not even where no
+    answer changes does the score bound of n rows, −z²/(n + z²), lie above ``-group_margin``."""
+    compared = first[0].compared if first else None
+    if compared is None or compared.group is None or compared.lower <= -margin:
+        return ""
+    rows = int((proving.rows() & proving.groups[compared.group]).sum())
+    needed = ceil(NormalDist().inv_cdf(0.95) ** 2 * (1 / group_margin - 1)) if group_margin else None
+    if needed is None or rows >= needed:
+        return ""
+    return (
+        f"; the worst group, {compared.group}, has {rows} rows, and a loss of less than {100 * group_margin:g} points "
+        f"cannot be shown of fewer than {needed} (`distill.cuts.group_margin`)"
+    )
 
 
 def _rung(
