@@ -30,8 +30,10 @@ from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.finish.generation.answers import answer_each
 from stillhouse.finish.generation.speaker import Speaker
+from stillhouse.finish.judgement import read_judgement
 from stillhouse.recipe import Generation, parse_recipe
 from stillhouse.report import write_report
+from stillhouse.report.trade import sizes
 from stillhouse.signals.text import Text, TextAnswer
 from stillhouse.store import digest_of_file, open_draft, read_sealed, seal
 from stillhouse.use import ChatTasting, predict_file, taste
@@ -394,7 +396,24 @@ def test_files_for_onnxruntime_ship_with_what_was_measured_of_them(run: Path) ->
         assert _row(run, f"onnx-{one['kind']}", "kl", "against the student")["value"] == one["kl"]
     gate = next(one for one in label["gates"] if one["name"] == "parity")
     assert gate["status"] == "passed" and gate["words"] == "fp32, int8 agree with the student in onnxruntime"
-    assert "`onnx/model_int8.onnx`: " in (_bottle(run) / "README.md").read_text("utf-8")
+    card = (_bottle(run) / "README.md").read_text("utf-8")
+    assert "`onnx/model_int8.onnx`: " in card
+    assert "| | teacher | student | ce | untrained |\n" in card  # no column without a figure
+    for one in label["strength"]["onnx"]:  # an answer too short for the clock is not written at 0 tokens/s
+        (line,) = [line for line in card.splitlines() if line.startswith(f"- `{one['file']}`: ")]
+        assert ("tokens/s" in line) == (one["tokens_per_s"] is not None)
+
+
+def test_the_page_tells_exports_from_the_student_and_keeps_its_size(run: Path, tmp_path: Path) -> None:
+    copy_of = tmp_path / "run"
+    shutil.copytree(run, copy_of)
+    page = write_report(copy_of).read_text("utf-8")
+    judged = read_judgement(copy_of / "4-judge")
+    assert "KL to the student that it was made of" in page
+    assert "KL to the teacher, nats a token, against the student" not in page
+    known = sizes(judged)
+    assert known["student"] == judged.summary["size"]["student_bytes"] and known["onnx-int8"] > 0
+    assert known["teacher"] == judged.summary["size"]["teacher_bytes"]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
