@@ -224,6 +224,13 @@ def test_an_interval_is_paired_and_a_teacher_at_chance_is_not_divided_by(speaker
     }
 
 
+def test_where_data_were_fetched_from_is_told_of_the_hub_alone(speakers: dict[str, Speaker]) -> None:
+    one = replace(_sky(speakers, limit=4)[0], data="https://me:secret@files.example.org/ours.jsonl")
+    table = figures([one], tuple(speakers), margin=0.1, resamples=200, seed=0).table
+    assert {entry["data"] for entry in table} == {""}
+    assert "example.org" not in json.dumps([*table, *task_results("text-generation", table)])
+
+
 def _sky(speakers: Mapping[str, Speaker], **settings: Any) -> list[Asked]:
     with TemporaryDirectory() as home:
         listing = look(("sky",), write_tasks(Path(home) / "tasks"))
