@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import io
 import json
 import shutil
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -414,6 +416,28 @@ def test_the_page_tells_exports_from_the_student_and_keeps_its_size(run: Path, t
     known = sizes(judged)
     assert known["student"] == judged.summary["size"]["student_bytes"] and known["onnx-int8"] > 0
     assert known["teacher"] == judged.summary["size"]["teacher_bytes"]
+
+
+def test_no_model_is_kept_while_the_exports_are_made(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: dict[str, weakref.ref[Any]] = {}
+    load = judge_generation.speakers_of
+
+    def speakers_of(*given: Any) -> dict[str, Speaker]:
+        found = load(*given)
+        alive.update({name: weakref.ref(one.model) for name, one in found.items()})
+        return found
+
+    def exports_of(*_: Any) -> list[Any]:
+        gc.collect()
+        raise StillhouseError(f"kept: {[name for name, one in alive.items() if one() is not None]}", where="", fix="")
+
+    monkeypatch.setattr(judge_generation, "speakers_of", speakers_of)
+    monkeypatch.setattr(judge_generation, "exports_of", exports_of)
+    with pytest.raises(StillhouseError, match=r"kept: \[\]"):
+        house.run(tmp_path, house.recipe())
+    assert set(alive) == {"teacher", "student", "ce", "untrained"}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])

@@ -4,9 +4,9 @@
     found.rows, found.table           # long rows; one entry for each task, way of asking and metric
     dump(asked, Path("harness.jsonl"))
 
-Values that are 0 or 1 get Wilson's interval, and their paired differences one from a score test: of no items that differ
-it does not follow that two models are equal. Other means and perplexities, and their differences, get a percentile
-bootstrap over the items. A metric that is made from all items in another way has a value and no interval.
+Values that are 0 or 1 get Wilson's interval, their paired differences one from a score test: that no item differs does
+not show that two models are equal. Other means and perplexities, and their differences, get a percentile bootstrap over
+the items. A metric that is made from all items in another way has a value and no interval.
 """
 
 from __future__ import annotations
