@@ -505,6 +505,9 @@ def test_an_endpoint_is_not_asked_again(house: House, tmp_path: Path) -> None:
     rows = _evaluation(tmp_path)["rows"]
     assert not [row for row in rows if row["artifact"] == "teacher" and row["metric"] in ("nll", "decode_tokens_per_s")]
     assert not [row for row in rows if row["metric"] == "kl"]
+    told = _evaluation(tmp_path)["warnings"]
+    assert "the teacher does not run here: how close they are could not be measured by token" in told
+    assert not any("unlike ways" in line for line in told)
     assert "not measured" in (_bottle(tmp_path) / "README.md").read_text("utf-8")
 
 
