@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import io
 import json
 import shutil
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,10 @@ from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
 from stillhouse.finish.generation.answers import answer_each
 from stillhouse.finish.generation.speaker import Speaker
+from stillhouse.finish.judgement import read_judgement
 from stillhouse.recipe import Generation, parse_recipe
 from stillhouse.report import write_report
+from stillhouse.report.trade import sizes
 from stillhouse.signals.text import Text, TextAnswer
 from stillhouse.store import digest_of_file, open_draft, read_sealed, seal
 from stillhouse.use import ChatTasting, predict_file, taste
@@ -394,7 +398,46 @@ def test_files_for_onnxruntime_ship_with_what_was_measured_of_them(run: Path) ->
         assert _row(run, f"onnx-{one['kind']}", "kl", "against the student")["value"] == one["kl"]
     gate = next(one for one in label["gates"] if one["name"] == "parity")
     assert gate["status"] == "passed" and gate["words"] == "fp32, int8 agree with the student in onnxruntime"
-    assert "`onnx/model_int8.onnx`: " in (_bottle(run) / "README.md").read_text("utf-8")
+    card = (_bottle(run) / "README.md").read_text("utf-8")
+    assert "`onnx/model_int8.onnx`: " in card
+    assert "| | teacher | student | ce | untrained |\n" in card  # no column without a figure
+    for one in label["strength"]["onnx"]:  # an answer too short for the clock is not written at 0 tokens/s
+        (line,) = [line for line in card.splitlines() if line.startswith(f"- `{one['file']}`: ")]
+        assert ("tokens/s" in line) == (one["tokens_per_s"] is not None)
+
+
+def test_the_page_tells_exports_from_the_student_and_keeps_its_size(run: Path, tmp_path: Path) -> None:
+    copy_of = tmp_path / "run"
+    shutil.copytree(run, copy_of)
+    page = write_report(copy_of).read_text("utf-8")
+    judged = read_judgement(copy_of / "4-judge")
+    assert "KL to the student that it was made of" in page
+    assert "KL to the teacher, nats a token, against the student" not in page
+    known = sizes(judged)
+    assert known["student"] == judged.summary["size"]["student_bytes"] and known["onnx-int8"] > 0
+    assert known["teacher"] == judged.summary["size"]["teacher_bytes"]
+
+
+def test_no_model_is_kept_while_the_exports_are_made(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: dict[str, weakref.ref[Any]] = {}
+    load = judge_generation.speakers_of
+
+    def speakers_of(*given: Any) -> dict[str, Speaker]:
+        found = load(*given)
+        alive.update({name: weakref.ref(one.model) for name, one in found.items()})
+        return found
+
+    def exports_of(*_: Any) -> list[Any]:
+        gc.collect()
+        raise StillhouseError(f"kept: {[name for name, one in alive.items() if one() is not None]}", where="", fix="")
+
+    monkeypatch.setattr(judge_generation, "speakers_of", speakers_of)
+    monkeypatch.setattr(judge_generation, "exports_of", exports_of)
+    with pytest.raises(StillhouseError, match=r"kept: \[\]"):
+        house.run(tmp_path, house.recipe())
+    assert set(alive) == {"teacher", "student", "ce", "untrained"}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
@@ -462,6 +505,9 @@ def test_an_endpoint_is_not_asked_again(house: House, tmp_path: Path) -> None:
     rows = _evaluation(tmp_path)["rows"]
     assert not [row for row in rows if row["artifact"] == "teacher" and row["metric"] in ("nll", "decode_tokens_per_s")]
     assert not [row for row in rows if row["metric"] == "kl"]
+    told = _evaluation(tmp_path)["warnings"]
+    assert "the teacher does not run here: how close they are could not be measured by token" in told
+    assert not any("unlike ways" in line for line in told)
     assert "not measured" in (_bottle(tmp_path) / "README.md").read_text("utf-8")
 
 

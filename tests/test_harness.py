@@ -208,7 +208,11 @@ def test_an_interval_is_paired_and_a_teacher_at_chance_is_not_divided_by(speaker
     answers = _sky(twins)
     (entry, *_) = figures(answers, tuple(twins), margin=0.1, resamples=300, seed=0).table
     assert entry["chance"] == pytest.approx(0.25) and entry["n"] == len(SKY)
-    assert entry["differences"]["teacher"] == {"value": 0, "lower": 0, "upper": 0, "n": len(SKY)}
+    apart = entry["differences"]["teacher"]
+    assert apart["value"] == 0 and apart["n"] == len(SKY)
+    # equal on 24 items is not equal: as wide as what 24 items leave open, and far from twice that
+    assert apart["lower"] is not None and apart["upper"] is not None
+    assert apart["lower"] == pytest.approx(-apart["upper"]) and 0.05 < apart["upper"] < 0.2
     assert entry["values"]["teacher"] == entry["values"]["student"]
     assert entry["kept"] is None and "not clearly above chance 0.250" in entry["not_certified"]
     rows = figures(answers, tuple(twins), margin=0.1, resamples=300, seed=0).rows
@@ -218,6 +222,13 @@ def test_an_interval_is_paired_and_a_teacher_at_chance_is_not_divided_by(speaker
         ("student", "acc_chance"),
         ("student", "acc_minus_teacher"),
     }
+
+
+def test_where_data_were_fetched_from_is_told_of_the_hub_alone(speakers: dict[str, Speaker]) -> None:
+    one = replace(_sky(speakers, limit=4)[0], data="https://me:secret@files.example.org/ours.jsonl")
+    table = figures([one], tuple(speakers), margin=0.1, resamples=200, seed=0).table
+    assert {entry["data"] for entry in table} == {""}
+    assert "example.org" not in json.dumps([*table, *task_results("text-generation", table)])
 
 
 def _sky(speakers: Mapping[str, Speaker], **settings: Any) -> list[Asked]:

@@ -29,7 +29,8 @@ def exports_of(
     progress: Progress,
 ) -> list[Bottled]:
     """The files that the recipe asks for, beside the student; compared on test prompts and held-out answers."""
-    texts = [one.answer for one in stored.values() if one.answer] or [row["text"] for row in rows_in]
+    answers = [stored[row["id"]].answer for row in rows_in if row["id"] in stored]
+    texts = [answer for answer in answers if answer] or [row["text"] for row in rows_in]
     threads, found = recipe.finish.speed.threads, []
 
     def prompts(settings: Gguf | Onnx) -> list[Sequence[Message]]:

@@ -107,8 +107,10 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         "teacher_bytes": teacher_bytes(recipe, cache=places.cache, base=places.base),
     }
     device = str(speakers[STUDENT].model.device)
+    # all models go before others come: the student for the exports, a judge; the teacher is loaded again for the clock,
+    # plain and in the student's precision
+    del speakers
     bottled = exports_of(recipe, artifacts, rows_in, stored, progress)
-    del speakers  # the teacher is loaded again for the clock, plain and in the student's precision
     compared = judge_of(recipe, places, heard, progress)
     speeds = _speeds(recipe, places, artifacts, device, progress)
     rows = [

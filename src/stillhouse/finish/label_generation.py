@@ -134,10 +134,14 @@ def _onnxruntime(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def _file_lines(files: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each file beside the student that it was made of."""
+    """Each file beside the student that it was made of; answers that are too short have no speed."""
+
+    def speed(one: Mapping[str, Any]) -> str:
+        return "" if one["tokens_per_s"] is None else f", {one['tokens_per_s']:.0f} tokens/s"
+
     return [
         f"- `{one['file']}`: {one['bytes'] / 1e6:.0f} MB, {one['kl']:.2g} nats from the student, the same answer for "
-        f"{100 * one['agreeing']:.0f} % of its length, {one['tokens_per_s'] or 0:.0f} tokens/s."
+        f"{100 * one['agreeing']:.0f} % of its length{speed(one)}."
         if one["passed"]
         else f"- {one['kind']} was left out: {'; '.join(one['reasons'])}."
         for one in files
@@ -207,11 +211,12 @@ def size_words(size: Mapping[str, Any]) -> str:
 
 
 def _table(artifacts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    names = list(artifacts)
-    lines = [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    # exports have lines of their own, and none of these figures
+    shown = {name: figures for name, figures in artifacts.items() if any(key in figures for key in _ROWS)}
+    lines = [f"| | {' | '.join(shown)} |", "|---|" + "---|" * len(shown)]
     for key, (name, form) in _ROWS.items():
-        if any(key in figures for figures in artifacts.values()):
-            cells = [_cell(figures.get(key), form) for figures in artifacts.values()]
+        if any(key in figures for figures in shown.values()):
+            cells = [_cell(figures.get(key), form) for figures in shown.values()]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 

@@ -29,6 +29,7 @@ _RETENTION = (
     "mcnemar_p",
 )
 _CONTROLS = ("ce", "untrained", "tfidf-gold", "student-gold")
+_OF_EXPORTS = {("kl", "against the student"): "kl_to_student"}  # what a measure is called there
 _MOST = 60  # slices of one kind on the page; evaluation.json has all
 
 
@@ -61,8 +62,8 @@ def strength(run: Run) -> list[Html]:
     role = role_of(judged)
     keys = list(dict.fromkeys((row.metric, row.slice) for row in judged.rows if _whole(row)))
     blocks = {key: _block(judged, *key, role) for key in keys}
-    leading = [blocks[key] for key in keys if key[0] in _LEADING]
-    others = [blocks[key] for key in keys if key[0] not in _LEADING]
+    leading = [blocks[key] for key in keys if key[0] in _LEADING and key not in _OF_EXPORTS]
+    others = [blocks[key] for key in keys if key[0] not in _LEADING or key in _OF_EXPORTS]
     found = [element("ul", *(element("li", line) for line in judged.summary.get("reading", ())), class_="plain")]
     found = [*(found if judged.summary.get("reading") else []), *_kept(judged, role), *_gold(judged)]
     found.append(element("div", *leading, class_="blocks"))
@@ -88,7 +89,7 @@ def _whole(row: Row) -> bool:
 def _block(judged: Judgement, metric: str, slice_name: str, role: Callable[[str], Role]) -> Html:
     rows = measured(judged, metric, slice_name)
     where = "" if slice_name in ("all", "prompts", "gold") else f", {slice_name}"
-    known = metric_of(metric)
+    known = metric_of(_OF_EXPORTS.get((metric, slice_name), metric))
     caption = f"{known.name}{where}"
     reference = next((row.value for row in rows if row.artifact == TEACHER), None)
     figures = [

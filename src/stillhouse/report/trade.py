@@ -32,9 +32,10 @@ def sizes(judged: Judgement) -> dict[str, float]:
     """Bytes by artifact, as far as they are known."""
     found = {row.artifact: row.value for row in judged.rows if row.metric == "bytes" and row.value is not None}
     told = judged.summary.get("size", {})
-    if not found:
-        found = {STUDENT: told.get("student_bytes"), TEACHER: told.get("teacher_bytes")}
-    return {name: float(value) for name, value in found.items() if value}
+    # of a model that writes only the exports have rows
+    shipped = str(judged.shipped.get("artifact") or STUDENT)
+    known = {shipped: told.get("student_bytes"), TEACHER: told.get("teacher_bytes")} | found
+    return {name: float(value) for name, value in known.items() if value}
 
 
 def speeds(judged: Judgement) -> dict[tuple[str, str], dict[str, float]]:

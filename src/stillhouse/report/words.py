@@ -53,6 +53,8 @@ METRICS = {
     "retention_ratio": Metric("Retention: share of the teacher's", "{:.3f}", "higher"),
     "retention_chance_corrected": Metric("Retention, corrected for chance", "{:.3f}", "higher"),
     "kl": Metric("KL to the teacher, nats a token", "{:.3f}", "lower"),
+    "kl_to_student": Metric("KL to the student that it was made of, nats a token", "{:.2g}", "lower"),
+    "agreeing_before_parting": Metric("Share of an answer before it parts from the student's", "{:.3f}", "higher"),
     "nll": Metric("Log-loss, nats a token", "{:.3f}", "lower"),
     "perplexity": Metric("Perplexity", "{:.2f}", "lower"),
     "bits_per_byte": Metric("Bits a byte", "{:.3f}", "lower"),

@@ -31,6 +31,7 @@ from stillhouse.statistics import Floats
 from stillhouse.teachers.templates import Message, RowError
 
 _BATCH = 8
+_PLACES = 8  # of a text, at least
 _TIMED = 16  # tokens from which on a speed means something
 _TINY = 1e-12
 
@@ -217,14 +218,20 @@ def _asks(
 
 
 def _read(speaker: Speaker, texts: Sequence[str], positions: int) -> list[tuple[list[int], list[int]]]:
-    """Ids of each text, and after how many of them the next token is looked at: evenly spread."""
-    found = []
-    each = -(-positions // max(1, len(texts)))
+    """Ids of each text, and after how many of them the next token is looked at: evenly spread, and at a few places of
+    every text, since after its first token alone neither positions nor a cache would be compared. Texts are taken until
+    there are enough places."""
+    found, left = [], positions
+    each = max(-(-positions // max(1, len(texts))), _PLACES)
     for text in texts:
+        if left < 1:
+            break
         ids = list(speaker.tokenizer(text)["input_ids"])[: speaker.context - 2]
         if len(ids) > 1:
-            places = np.unique(np.linspace(1, len(ids), min(each, len(ids))).round().astype(int))
+            # from the end where it is one place: what is read before it counts
+            places = np.unique(np.linspace(len(ids), 1, min(each, len(ids), left)).round().astype(int))
             found.append((ids, [int(one) for one in places]))
+            left -= len(places)
     return found
 
 

@@ -180,7 +180,9 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     if "verified" not in student:
         found.append("whether its answers are right was not measured: no test prompt had a gold label to check with")
     if teacher and not any(name.startswith("kl,") for name in student):
-        found.append("teacher and student split text in unlike ways: how close they are could not be measured by token")
+        here = any(name.startswith("perplexity,") for name in teacher)  # it was read with, and not only answered
+        why = "teacher and student split text in unlike ways" if here else "the teacher does not run here"
+        found.append(f"{why}: how close they are could not be measured by token")
     if not teacher:
         found.append("the teacher gave no answers to compare with")
     left_out = {name: number for name, number in summary["counts"].items() if "left out" in name and number}

@@ -4,8 +4,9 @@
     found.rows, found.table           # long rows; one entry for each task, way of asking and metric
     dump(asked, Path("harness.jsonl"))
 
-Values that are 0 or 1 get Wilson's interval, other means and perplexities a percentile bootstrap over the items; each
-difference is paired. A metric that is made from all items in another way has a value and no interval.
+Values that are 0 or 1 get Wilson's interval, their paired differences one from a score test: that no item differs does
+not show that two models are equal. Other means and perplexities, and their differences, get a percentile bootstrap over
+the items. A metric that is made from all items in another way has a value and no interval.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ import numpy as np
 from stillhouse.finish.evaluate import TEACHER, Row
 from stillhouse.finish.generation.contrast import STUDENT
 from stillhouse.finish.harness.measure import Asked
-from stillhouse.statistics import Floats, Interval, Metric, bootstrap, mcnemar_exact, proportion, ratio_of, retention
+from stillhouse.statistics import (
+    Floats,
+    Interval,
+    Metric,
+    Outcomes,
+    bootstrap,
+    mcnemar_exact,
+    proportion,
+    ratio_of,
+    retention,
+)
 
 _CHANCE = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")  # metrics of which a blind guess is known
 
@@ -117,7 +128,7 @@ def _entry(
         "kept": None,
         "not_certified": "",
         "items": asked.digest,
-        "data": asked.data,
+        "data": "" if "://" in asked.data else asked.data,  # a host, and what may let in there, is nobody's business
     }
     rows = [_row(name, metric, asked.slice, one) for name, one in entry["values"].items()]
     if chance is not None:
@@ -178,6 +189,9 @@ def _difference(
     if own is None or other is None:
         one, two = values[STUDENT]["value"], values[name]["value"]
         return {**_nothing(n), "value": None if one is None or two is None else one - two}
+    if own.binary and other.binary:
+        found = Outcomes.paired(other.sums == 1, own.sums == 1).mean()
+        return _of(Interval(found.value, found.lower, found.upper, n))
     mine, theirs = own.metric(), other.metric()
     return _of(bootstrap(lambda weights: mine(weights) - theirs(weights), n, **sure))
 
