@@ -27,7 +27,7 @@ from stillhouse.finish.generation.held_text import HeldText, read_all
 from stillhouse.finish.generation.passages import Passage, Prompt, answered, choose_prompts
 from stillhouse.finish.generation.passages import given as in_the_data
 from stillhouse.finish.generation.speaker import Speaker
-from stillhouse.finish.generation.verified import check_answers
+from stillhouse.finish.generation.verified import Checked, check_answers
 from stillhouse.finish.generation.vocabulary import align
 from stillhouse.signals.text import TextAnswer
 from stillhouse.statistics import mean_of, ratio_of, recovered_gap
@@ -364,3 +364,12 @@ def _tokenizer_of(state: Any) -> Any:
     )
     made.chat_template = tiny_chat.TEMPLATE
     return made
+
+
+def test_equal_answers_to_few_prompts_do_not_show_two_models_to_be_equal() -> None:
+    for number, widest in ((8, 0.35), (400, 0.01)):
+        right = np.arange(number) % 2 == 0
+        checked = Checked({"teacher": right, "student": right, "ce": right}, tuple(range(number)), {})
+        (found,) = checked.contrasts(["ce"], resamples=200, seed=0)
+        assert found.difference.value == 0 and found.verdict == "undecided"
+        assert 0 < found.difference.upper == -found.difference.lower < widest

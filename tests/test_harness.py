@@ -35,7 +35,7 @@ from stillhouse.finish.harness.adapter import Adapter, sampling_of
 from stillhouse.finish.harness.measure import Asked, ask_tasks
 from stillhouse.finish.harness.rows import dump, figures
 from stillhouse.finish.harness.scoring import Continuation, score
-from stillhouse.finish.harness.tasks import load, look, silenced
+from stillhouse.finish.harness.tasks import _fetched, load, look, silenced
 from stillhouse.finish.label_tasks import task_lines, task_results
 from stillhouse.plan import make_plan
 from stillhouse.recipe import parse_recipe
@@ -229,6 +229,12 @@ def test_where_data_were_fetched_from_is_told_of_the_hub_alone(speakers: dict[st
     table = figures([one], tuple(speakers), margin=0.1, resamples=200, seed=0).table
     assert {entry["data"] for entry in table} == {""}
     assert "example.org" not in json.dumps([*table, *task_results("text-generation", table)])
+
+
+def test_what_would_be_fetched_is_told_without_its_secrets() -> None:
+    files = "https://me:secret@files.example.org/ours.jsonl?key=secret"
+    config = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": files}}}
+    assert _fetched(config, None) == "https://files.example.org/ours.jsonl"
 
 
 def _sky(speakers: Mapping[str, Speaker], **settings: Any) -> list[Asked]:

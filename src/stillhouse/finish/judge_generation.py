@@ -58,13 +58,16 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
             )  # an option that there is not shows when it is asked
         if other is not None and (files := peek(other.data, cache=cache, base=base)) is not None:
             read_texts(files, column=other.text, most=other.most)
-        problems += export_problems(recipe, cache, base)
-        problems += harness_problems(recipe, cache, base)
     except StillhouseError as error:
         problems += error.problems
     except TypeError as error:
         problems.append(Problem(str(error), "ferment.answers.verify_with", "see `docs/recipe.md` for its options"))
-    return [*problems, *check_judge(recipe, cache, base)]
+    for part in (export_problems, harness_problems, check_judge):
+        try:
+            problems += part(recipe, cache, base)
+        except StillhouseError as error:
+            problems += error.problems
+    return problems
 
 
 def notes(recipe: Generation, cache: Path, base: Path) -> list[str]:
@@ -110,8 +113,8 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     # all models go before others come: the student for the exports, a judge; the teacher is loaded again for the clock,
     # plain and in the student's precision
     del speakers
+    compared = judge_of(recipe, places, heard, progress)  # what can fail for others' sake comes before the exports
     bottled = exports_of(recipe, artifacts, rows_in, stored, progress)
-    compared = judge_of(recipe, places, heard, progress)
     speeds = _speeds(recipe, places, artifacts, device, progress)
     rows = [
         *heard.rows,

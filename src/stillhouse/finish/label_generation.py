@@ -110,7 +110,7 @@ def _onnxruntime(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             "from transformers import AutoTokenizer",
             'tokenizer = AutoTokenizer.from_pretrained("bottle")',
             f'session = onnxruntime.InferenceSession("bottle/{passed[0]["file"]}")',
-            'ends = json.load(open("bottle/generation_config.json"))["eos_token_id"]',
+            'ends = json.load(open("bottle/generation_config.json")).get("eos_token_id", tokenizer.eos_token_id)',
             "ends = ends if isinstance(ends, list) else [ends]",
             'messages = [{"role": "user", "content": "your question"}]',
             "text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)",

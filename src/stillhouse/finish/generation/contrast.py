@@ -81,10 +81,15 @@ def contrast(
     better: Literal["lower", "higher"],
     resamples: int,
     seed: int,
+    difference: Interval | None = None,
 ) -> Contrast:
-    """metric: weights (b, n) -> (b, 3), columns teacher, student, baseline; the teacher's is nan where it has none."""
+    """metric: weights (b, n) -> (b, 3), columns teacher, student, baseline; the teacher's is nan where it has none.
+
+    difference: where a better interval than the bootstrap's is known.
+    """
     teacher, student, other = metric(np.ones((1, n)))[0]
-    difference = bootstrap(lambda w: metric(w)[:, 1] - metric(w)[:, 2], n, seed=seed, resamples=resamples)
+    if difference is None:
+        difference = bootstrap(lambda w: metric(w)[:, 1] - metric(w)[:, 2], n, seed=seed, resamples=resamples)
     gap = None if np.isnan(teacher) else recovered_gap(metric, n, better=better, seed=seed, resamples=resamples)
     return Contrast(name, slice_name, baseline, float(student), float(other), difference, better, gap)
 

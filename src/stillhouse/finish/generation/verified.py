@@ -15,7 +15,7 @@ from stillhouse.finish.evaluate import TEACHER, Row
 from stillhouse.finish.generation.answers import Written
 from stillhouse.finish.generation.contrast import STUDENT, Contrast, contrast
 from stillhouse.finish.generation.passages import Prompt
-from stillhouse.statistics import Flags, mcnemar_exact, mean_of, proportion
+from stillhouse.statistics import Flags, Interval, Outcomes, mcnemar_exact, mean_of, proportion
 from stillhouse.verifiers import Verdict, Verifier
 
 
@@ -49,6 +49,8 @@ class Checked:
         for baseline in baselines if self.places else ():
             nothing = np.full(len(self.places), np.nan)
             columns = [self.right.get(TEACHER, nothing), self.right[STUDENT], self.right[baseline]]
+            # a score interval: of no prompts on which they differ it does not follow that two models are equal
+            apart = Outcomes.paired(self.right[baseline], self.right[STUDENT]).mean()
             metric = mean_of(np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1))
             found.append(
                 contrast(
@@ -60,6 +62,7 @@ class Checked:
                     better="higher",
                     resamples=resamples,
                     seed=seed,
+                    difference=Interval(apart.value, apart.lower, apart.upper, apart.n),
                 )
             )
         return found

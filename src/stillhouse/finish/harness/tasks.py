@@ -22,6 +22,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -214,9 +215,15 @@ def _fetched(config: Mapping[str, Any], entry: Any) -> str | None:
     path, settings = str(config["dataset_path"]), config.get("dataset_kwargs") or {}
     if path in _BUILDERS:
         listed = _listed(settings.get("data_files"))
-        return next((one for one in listed if "://" in one), None)
+        return next((_plain_address(one) for one in listed if "://" in one), None)
     here = [Path(path)] + ([entry.yaml_path.parent / path] if entry is not None and entry.yaml_path else [])
     return None if any(one.is_dir() for one in here) else path
+
+
+def _plain_address(url: str) -> str:
+    """Without user, password and query, which may be secrets; it is told to whoever starts the run."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
 def _listed(files: Any) -> list[str]:
