@@ -89,7 +89,7 @@ class Speed(Section):
 
     batch_texts: Annotated[PositiveInt, execution("Texts for the batch figure")] = 512
     single_texts: Annotated[PositiveInt, execution("Texts for the one-at-a-time figure")] = 50
-    teacher_texts: Annotated[PositiveInt, execution("Texts that the teacher is timed on")] = 128
+    teacher_texts: Annotated[PositiveInt, execution("Texts that the teacher is timed on")] = 512
     threads: Annotated[PositiveInt | None, execution("Threads of the exported artifact; empty: all cores")] = None
 
 
