@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from stillhouse.finish.evaluate import Row
 from stillhouse.finish.export.agreement import Comparison
@@ -20,6 +20,7 @@ from stillhouse.finish.gates import Gate
 from stillhouse.workplace import Progress, silent
 
 Format = Literal["gguf", "onnx"]
+Kind = TypeVar("Kind", bound=str)
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Bottled:
 
 def bottle(
     form: Format,
-    files: Mapping[str, Path],
-    compare_one: Callable[[str, Path], Comparison],
+    files: Mapping[Kind, Path],
+    compare_one: Callable[[Kind, Path], Comparison],
     *,
     runtime: str,
     progress: Progress = silent,

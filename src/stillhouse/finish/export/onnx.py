@@ -30,6 +30,7 @@ from stillhouse.finish.export.graph import tidy
 
 if TYPE_CHECKING:
     import onnxruntime
+    from tokenizers import Tokenizer
 
 Floats = npt.NDArray[np.float32]
 _OPSET = 20  # the first with a Gelu of its own; onnxruntime reads it since 1.17
@@ -148,19 +149,8 @@ class OnnxClassifier:
     """
 
     def __init__(self, path: Path, tokenizer_folder: Path, *, max_length: int, threads: int | None) -> None:
-        from tokenizers import Tokenizer
-
         self.folder, self.max_length, self.threads = tokenizer_folder, max_length, threads
-        try:
-            self.session = session_of(path, threads=threads)
-            self.tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
-        except Exception as error:  # both libraries raise bare exceptions of their own
-            raise StillhouseError(
-                f"the exported model cannot be opened: {first_line(error)}",
-                where=str(path),
-                fix="run `stillhouse verify` on the bottle, or export again",
-            ) from error
-        self.tokenizer.no_padding()
+        self.session, self.tokenizer = opened(path, tokenizer_folder, threads=threads)
 
     def reopen(self, path: Path) -> OnnxClassifier:
         """Another file of the same classifier."""
@@ -194,6 +184,24 @@ class OnnxClassifier:
             rows = order[start : start + batch_size]
             probs[rows] = softmax(self.logits(*self.pad([encoded[row] for row in rows])))
         return probs
+
+
+def opened(path: Path, folder: Path, *, threads: int | None) -> tuple[onnxruntime.InferenceSession, Tokenizer]:
+    """An exported file, and the tokenizer in ``folder``, which pads nothing; raises :class:`StillhouseError` where
+    either cannot be read."""
+    from tokenizers import Tokenizer
+
+    try:
+        session = session_of(path, threads=threads)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # both libraries raise bare exceptions of their own
+        raise StillhouseError(
+            f"the exported model cannot be opened: {first_line(error)}",
+            where=str(path),
+            fix="run `stillhouse verify` on the bottle, or export again",
+        ) from error
+    tokenizer.no_padding()
+    return session, tokenizer
 
 
 def session_of(path: Path, *, threads: int | None) -> onnxruntime.InferenceSession:

@@ -7,6 +7,7 @@ made.told, made.rows
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,14 @@ def bottle_gguf(
     """
     progress("writing GGUF files", 0, 1)
     files = export_gguf(student, student / FOLDER, kinds, name=name)
-    floors = {str(kind): FLOORS[kind] for kind in kinds}
+    beside = partial(
+        compare_gguf, student, prompts=prompts[:answers], texts=texts, positions=positions, threads=threads
+    )
 
-    def compared(kind: str, file: Path) -> Comparison:
-        return compare_gguf(
-            student,
-            file,
-            prompts=prompts[:answers],
-            texts=texts,
-            floors=floors[kind],
-            positions=positions,
-            threads=threads,
-        )
+    def compared(kind: Kind, file: Path) -> Comparison:
+        return beside(file, floors=FLOORS[kind])
 
-    named = {str(kind): file for kind, file in files.items()}
-    return bottle("gguf", named, compared, runtime="llama.cpp", progress=progress)
+    return bottle("gguf", files, compared, runtime="llama.cpp", progress=progress)
 
 
 def problems_before(folder: Path, kinds: Sequence[Kind], sizes: dict[str, int]) -> list[Problem]:

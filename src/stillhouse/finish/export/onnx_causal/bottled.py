@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +86,14 @@ def bottle_onnx(
     """
     progress("exporting to ONNX", 0, 1)
     files = export_onnx(student, student / FOLDER, kinds)
-    floors = {str(kind): FLOORS[kind] for kind in kinds}
+    beside = partial(
+        compare_onnx, student, prompts=prompts[:answers], texts=texts, positions=positions, threads=threads
+    )
 
-    def compared(kind: str, file: Path) -> Comparison:
-        return compare_onnx(
-            student,
-            file,
-            prompts=prompts[:answers],
-            texts=texts,
-            floors=floors[kind],
-            positions=positions,
-            threads=threads,
-        )
+    def compared(kind: Kind, file: Path) -> Comparison:
+        return beside(file, floors=FLOORS[kind])
 
-    named = {str(kind): file for kind, file in files.items()}
-    return bottle("onnx", named, compared, runtime="onnxruntime", progress=progress)
+    return bottle("onnx", files, compared, runtime="onnxruntime", progress=progress)
 
 
 def problems_before(folder: Path, sizes: Mapping[str, Any]) -> list[Problem]:

@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.errors import StillhouseError, first_line
 from stillhouse.finish.export.agreement import Written
-from stillhouse.finish.export.onnx import session_of
+from stillhouse.finish.export.onnx import opened
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -50,18 +49,7 @@ class OnnxWriter:
     where the file, or the student's ``tokenizer.json``, cannot be read."""
 
     def __init__(self, file: Path, student: Path, *, threads: int | None, ends: Sequence[int] | None = None) -> None:
-        from tokenizers import Tokenizer
-
-        try:
-            self._session = session_of(file, threads=threads)
-            self._tokenizer = Tokenizer.from_file(str(student / "tokenizer.json"))
-        except Exception as error:  # both libraries raise bare exceptions of their own
-            raise StillhouseError(
-                f"the exported model cannot be opened: {first_line(error)}",
-                where=str(file),
-                fix="run `stillhouse verify` on the bottle, or export again",
-            ) from error
-        self._tokenizer.no_padding()
+        self._session, self._tokenizer = opened(file, student, threads=threads)
         self._tokenizer.no_truncation()
         self.ends = frozenset(_ends(student) if ends is None else ends)
         self._past = {one.name: one.shape for one in self._session.get_inputs() if one.name.startswith("past_")}
