@@ -263,13 +263,10 @@ def test_a_judge_that_knows_what_is_right_is_trusted(tmp_path: Path) -> None:
 
 
 def test_turning_every_pair_mirrors_the_figures_and_pays_nothing(tmp_path: Path) -> None:
-    chance = random.Random(5)
-    mood: dict[tuple[str, str], str] = {}
+    def moody(first: str, second: str) -> str:  # a mood of the words, not of the order in which threads ask
+        return random.Random(f"{first}|{second}").choice(["A", "B", "tie", "both are fine"])
 
-    def moody(first: str, second: str) -> str:
-        return mood.setdefault((first, second), chance.choice(["A", "B", "tie", "both are fine"]))
-
-    found = pairs(30)
+    found = pairs(60)
     with JudgeServer(moody) as server, AnswerStore(tmp_path / "s") as store:
         there = judge_pairs(found, behind(server, structured=False), store=store)
         asked = len(server.asked)
