@@ -1,1 +1,1 @@
-"""The second stage: a student is cut from an encoder and trained on what the teacher answered."""
+"""Stage 3, distillation: what of the teacher's answers is worth teaching, and the student that learns it."""
