@@ -147,7 +147,7 @@ TEXTS = [f"{one} {two} film" for one in ("great", "dull", "fine", "grim") for tw
 
 
 def opened(finished: Finished) -> Classifier:
-    bottle = open_bottle(finished.bottle)
+    bottle = open_bottle(str(finished.bottle))
     assert isinstance(bottle, Classifier)
     return bottle
 

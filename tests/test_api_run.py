@@ -220,6 +220,10 @@ def test_looking_costs_nothing(world: World, workdir: Path, oracle: Oracle) -> N
     expected = forecast(recipe, base=world.folder)
     assert isinstance(expected, ApiForecast) and expected.calls == 120
     assert expected.money is not None and 0 < expected.money[0] < expected.money[1]
+    assert not any("budget" in line for line in expected.lines())
+    for most in ({"money": expected.money[0] * 0.9}, {"tokens": expected.prompt_tokens}):
+        short = forecast(parse_recipe(mapping_of(world, oracle, spending={**spending, **most})), base=world.folder)
+        assert short is not None and "the budget ends before that" in short.lines()[-1]
     (row,) = preview(recipe, base=world.folder, rows=1)
     assert [turn["role"] for turn in json.loads(row.teacher_text)] == ["user", "assistant"] * 2 + ["user"]
     assert row.teacher_ids == () and oracle.asked == []

@@ -163,6 +163,8 @@ def test_moving_a_cut_reruns_what_follows_it_and_nothing_before(world: World, tm
     for wrong, told in (("nose=0.1", "no cut 'nose'"), ("tail=many", "no number"), ("tail=1.5", "no share")):
         with pytest.raises(StillhouseError, match=told):
             move(done.folder, [wrong])
+        refused = CliRunner().invoke(app, ["cuts", str(done.folder), "--move", wrong])
+        assert refused.exit_code == 1 and "Report" not in refused.output  # nothing was done that it could report
 
 
 def test_the_settings_that_a_move_names_do_the_same_to_the_recipe(world: World, tmp_path: Path) -> None:

@@ -94,6 +94,12 @@ def test_the_forecast_counts_what_the_run_will_ask(world: World, workdir: Path) 
     assert "tokens after a shared beginning of" in outcome.output
 
 
+def test_a_split_that_takes_all_rows_is_told_before_anything_runs(world: World, workdir: Path) -> None:
+    recipe = world.recipe(**{"raw.split.test": 100_000})
+    with pytest.raises(StillhouseError, match="take 100,040 documents, and the sources have"):
+        forecast(recipe, base=world.folder)
+
+
 def test_nothing_is_forecast_of_what_is_not_here(world: World, workdir: Path) -> None:
     recipe = world.recipe(**{"ferment.teacher.model": "hf:HuggingFaceTB/SmolLM2-135M-Instruct@main"})
     assert forecast(recipe, base=world.folder) is None

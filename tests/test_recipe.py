@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from stillhouse import cli
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.recipe import Classification, load_recipe, parse_recipe
@@ -88,6 +90,65 @@ def test_overrides_change_exactly_what_they_name(world: World) -> None:
 def test_broken_overrides_are_refused(world: World, override: str) -> None:
     with pytest.raises(StillhouseError):
         parse_recipe(world.mapping(), [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "what", "where", "fix"),
+    [
+        ("distill.train.epoch=3", "unknown key `distill.train.epoch`", "--set distill.train.epoch", "`epochs`"),
+        ("distil.train.epochs=3", "unknown key `distil`", "--set distil", "`distill`"),
+        ("raw.split.test=many", "valid integer", "--set raw.split.test", "raw.split.test"),
+        ("ferment.teacher.kind=apii", "no kind 'apii'", "--set ferment.teacher.kind", "local, api"),
+        ("distill.student.kind=keep_layers", "no kind 'keep_layers'", "--set distill.student.kind", "keep-layers"),
+        ("distill.student={}", "`distill.student.kind` is missing", "--set distill.student.kind", "add `kind`"),
+        ("labels=good", "`labels` is a list", "--set labels", "brackets"),
+        ("ferment.prompt.question=Text: {text}", "its colon", "--set", 'ferment.prompt.question="Text: {text}"'),
+        ("ferment.prompt.question={text}: a: b", "not valid YAML", "--set", "quotation marks"),
+    ],
+)
+def test_a_wrong_override_is_told_with_its_place_and_cure(
+    world: World, override: str, what: str, where: str, fix: str
+) -> None:
+    with pytest.raises(StillhouseError) as caught:
+        parse_recipe(world.mapping(), [override], lines={(): 1, ("distill", "train"): 7})
+    told = caught.value.problems[0]
+    assert what in told.what and told.where.startswith(where) and fix in told.fix, told
+
+
+def test_labels_that_yaml_reads_otherwise_are_told_once_each_with_the_cure(world: World) -> None:
+    mapping = world.mapping() | {"labels": [True, 5]}
+    del mapping["ferment"]["prompt"]["examples"]
+    with pytest.raises(StillhouseError) as caught:
+        parse_recipe(mapping)
+    assert [problem.where for problem in caught.value.problems] == ["recipe  labels.0", "recipe  labels.1"]
+    assert all("quotation marks" in problem.fix for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("section", ["ferment.teacher", "finish.evaluate.judge"])
+def test_a_key_in_the_place_of_its_variables_name_is_refused_and_repeated_nowhere(section: str) -> None:
+    api = {"kind": "api", "endpoint": "https://x.example/v1", "model": "m", "key": "sk-4f9a-secret"}
+    mapping: dict[str, Any] = {"name": "x", "task": "text-generation", "ferment": {"teacher": {"model": "m"}}}
+    *parents, last = section.split(".")
+    node = mapping
+    for name in parents:
+        node = node.setdefault(name, {})
+    node[last] = api
+    with pytest.raises(StillhouseError) as caught:
+        parse_recipe(mapping)
+    assert any("no name of an environment variable" in problem.what for problem in caught.value.problems)
+    assert "secret" not in str(caught.value)
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load", interrupted)
+    monkeypatch.setattr(sys, "argv", ["stillhouse", "run", "recipe.yaml"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == cli.INTERRUPTED
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_filled_and_given_recipe_are_the_same_recipe(world: World) -> None:

@@ -142,6 +142,12 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert (tmp_path / "training.jsonl").read_bytes() == (whole[2] / "training.jsonl").read_bytes()
 
 
+def test_a_single_step_learns(base: Path, tmp_path: Path) -> None:
+    before = {name: value.clone() for name, value in fresh(base)[0].state_dict().items()}
+    trained, weights = run(base, tmp_path, epochs=1, batch_size=96, evaluations=1)
+    assert trained.steps == 1 and not same(weights, before)
+
+
 def test_a_finished_run_is_not_trained_again(whole: tuple[Trained, Weights, Path], base: Path, tmp_path: Path) -> None:
     steps: list[int] = []
     trained, weights = run(base, whole[2], progress=lambda step, *_: steps.append(step))

@@ -1,6 +1,6 @@
 """The command line. Heavy imports are deferred into the commands, so that ``--help`` answers at once.
 
-Exit codes: 0 done, 1 something the user can mend, 2 a bug of ours.
+Exit codes: 0 done, 1 something the user can mend, 2 a bug of ours, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change a field: key=value; may be repeated.")]
@@ -282,10 +284,11 @@ def cuts(
         from stillhouse.progress import progress_on
         from stillhouse.recut import move
 
-        with _reporting(run_folder), progress_on(console.err) as progress:
+        with progress_on(console.err) as progress:
             moved = move(run_folder, moves, progress=progress)
-            if go_on:
-                execute(moved.recipe, base=moved.base, progress=progress, on_step=console.announce)
+            with _reporting(run_folder):
+                if go_on:
+                    execute(moved.recipe, base=moved.base, progress=progress, on_step=console.announce)
     chart = Chart.read(run_folder)
     console.show_chart(chart.lines())
     if image is not None:
@@ -316,6 +319,7 @@ def taste(run_folder: RunArgument) -> None:
     from stillhouse.use import taste as open_tasting
 
     tasting = open_tasting(run_folder)
+    console.say("Ctrl-D ends it.")
     while (text := console.ask("text> ")) is not None:
         if text.strip():
             console.show_side_by_side(tasting.ask(text))
@@ -405,14 +409,13 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         code = app(args=arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # typer takes Ctrl-C for itself and says nothing
+            sys.stderr.write("stopped; run the same command again to go on\n")
         sys.exit(code if isinstance(code, int) else 0)
     except StillhouseError as error:
         from stillhouse import console
 
         console.print_error(error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; run the same command again to go on\n")
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(0)

@@ -73,7 +73,7 @@ class Finished:
 def run(
     recipe: Recipe,
     *,
-    base: Path,
+    base: Path | str,
     progress: Progress = silent,
     on_step: Callable[[PlannedStep], None] | None = None,
     until: Step | None = None,
@@ -82,6 +82,7 @@ def run(
 
     until: the last step to run, for whoever wants to look before going on.
     """
+    base = Path(base)
     plan = make_plan(recipe, base=base)
     plan.raise_problems()
     with _disk_errors(plan.run_folder), _one_at_a_time(plan.run_folder):

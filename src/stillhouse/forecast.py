@@ -12,6 +12,7 @@ from statistics import mean
 
 from stillhouse.addresses import peek
 from stillhouse.device import Placement, place
+from stillhouse.errors import StillhouseError
 from stillhouse.raw.stage import sample_rows
 from stillhouse.recipe.bind import prices_of, prompt_of, question_of
 from stillhouse.recipe.classification import Classification
@@ -58,12 +59,14 @@ class Forecast:
 @dataclass(frozen=True)
 class ApiForecast:
     """The same of an endpoint, whose tokenizer is not known: tokens of prompts and answers are from bytes, four to a
-    token; an answer takes between its label alone and all it may. money: from, to; ``None`` without prices."""
+    token; an answer takes between its label alone and all it may. money: from, to; ``None`` without prices. short:
+    whether the recipe's budget does not even reach the lower end."""
 
     calls: int
     prompt_tokens: int
     answer_tokens: tuple[int, int]
     money: tuple[float, float] | None
+    short: bool
 
     def lines(self) -> list[str]:
         """The forecast in plain words."""
@@ -76,6 +79,11 @@ class ApiForecast:
         return [
             f"teacher: {self.calls:,} calls, about {self.prompt_tokens:,} tokens of prompts and {low:,} to {high:,} of "
             f"answers: {cost}",
+            *(
+                ["  the budget ends before that: asking stops there, and goes on once it is raised"]
+                if self.short
+                else []
+            ),
         ]
 
 
@@ -143,6 +151,12 @@ def forecast(recipe: Recipe, *, base: Path) -> Forecast | ApiForecast | WritingF
 
 def _documents(recipe: Recipe, rows: int) -> int:
     split = recipe.raw.split
+    if rows <= split.test + split.validation:
+        raise StillhouseError(
+            f"test and validation take {split.test + split.validation:,} documents, and the sources have {rows:,}",
+            where="raw.split",
+            fix="lower `raw.split.test` or `raw.split.validation`, or add rows",
+        )
     return min(rows, rows if split.train is None else split.test + split.validation + split.train)
 
 
@@ -155,9 +169,15 @@ def _of_endpoint(recipe: Classification, section: ApiLabeler, cache: Path, base:
     size = mean(len(question_of(section, prompt, row.text).encode("utf-8")) for row in sample)
     prompts = round(calls * size / _BYTES_PER_TOKEN)
     answers = (4 * calls, section.max_tokens * calls)
-    prices = prices_of(section)
+    return _priced(section, calls, prompts, answers)
+
+
+def _priced(section: ApiTeacher, calls: int, prompts: int, answers: tuple[int, int]) -> ApiForecast:
+    prices, most = prices_of(section), section.spending
     money = None if prices is None else (prices.of(prompts, answers[0]), prices.of(prompts, answers[1]))
-    return ApiForecast(calls, prompts, answers, money)
+    short = most.tokens is not None and most.tokens < prompts + answers[0]
+    short |= most.money is not None and money is not None and most.money < money[0]
+    return ApiForecast(calls, prompts, answers, money, short)
 
 
 # bytes a token that each form of distributions was measured to take, at m draws or k entries (docs/measurements.md)
@@ -175,9 +195,7 @@ def _of_writing(recipe: Generation, cache: Path, base: Path) -> ApiForecast | Wr
     prompts = round(calls * size / _BYTES_PER_TOKEN)
     written = (4 * calls, answers.max_tokens * calls)
     if isinstance(section, ApiTeacher):
-        prices = prices_of(section)
-        money = None if prices is None else (prices.of(prompts, written[0]), prices.of(prompts, written[1]))
-        return ApiForecast(calls, prompts, written, money)
+        return _priced(section, calls, prompts, written)
     each = {"sparse": _BYTES_PER_DRAW * kept.m, "top-k": _BYTES_PER_ENTRY * kept.exact}.get(kept.form, 0.0)
     return WritingForecast(calls, prompts, written, round(written[1] * each))
 

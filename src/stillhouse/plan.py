@@ -236,7 +236,7 @@ def _estimate(recipe: Recipe, step: Step) -> str:
     split = recipe.raw.split
     train = split.train
     documents = split.test + split.validation + (train or 0)
-    rows = f"{'more than ' if train is None else ''}{documents:,} documents"
+    rows = f"{documents:,} documents{' and those to train on' if train is None else ''}"
     match step:
         case "raw":
             return f"{rows}, seconds"

@@ -49,8 +49,9 @@ __all__ = [
 ]
 
 
-def open_bottle(folder: Path) -> Bottle:
+def open_bottle(folder: Path | str) -> Bottle:
     """Open a bottle whose files are as they were sealed; raises :class:`StillhouseError` otherwise."""
+    folder = Path(folder)
     problems = verify_bottle(folder)
     if problems:
         raise StillhouseError(

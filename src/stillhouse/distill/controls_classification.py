@@ -22,7 +22,7 @@ from stillhouse.store import reached, scratch_folder
 from stillhouse.student import predict_proba
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "scikit-learn")
 _MOST_EPOCHS = 20  # a few labels are seen at most so often, however long the full training is
 

@@ -21,7 +21,7 @@ from stillhouse.workplace import Places, Progress, StageResult
 
 __all__ = ["LIBRARIES", "VERSION", "check", "run"]
 
-VERSION = 1
+VERSION = 2
 
 
 def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:

@@ -24,7 +24,7 @@ from stillhouse.store import reached, scratch_folder
 from stillhouse.student import save_student
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 

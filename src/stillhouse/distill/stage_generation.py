@@ -41,7 +41,7 @@ from stillhouse.teachers import LocalTeacher as LoadedTeacher
 from stillhouse.teachers.generation import stop_ids
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 

@@ -44,7 +44,8 @@ def arguments_of(
         output_dir=str(run.folder if run.save_checkpoints else run.output),
         max_steps=run.steps,
         learning_rate=settings.learning_rate,
-        warmup_steps=math.ceil(settings.warmup_share * run.steps),
+        # the first step of a warm-up has a rate of zero: a single step would learn nothing
+        warmup_steps=math.ceil(settings.warmup_share * run.steps) if run.steps > 1 else 0,
         lr_scheduler_type="linear",
         weight_decay=settings.weight_decay,
         max_grad_norm=1.0,

@@ -50,9 +50,9 @@ def inspect_bottle(folder: Path, *, key: PublicKey | None = None, in_repository:
     return replace(found, problems=[*found.problems, *broken], trusted=found.trusted and not broken)
 
 
-def verify_bottle(folder: Path) -> list[str]:
+def verify_bottle(folder: Path | str) -> list[str]:
     """What is wrong with the bottle, in words, or an empty list; whose it is, only :func:`inspect_bottle` can say."""
-    return inspect_bottle(folder).problems
+    return inspect_bottle(Path(folder)).problems
 
 
 def sign_bottle(folder: Path, key: PrivateKey, *, again: bool = False) -> None:

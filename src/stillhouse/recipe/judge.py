@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 
 from stillhouse.recipe.fields import Section, execution, result
 from stillhouse.recipe.licensed import Share
-from stillhouse.recipe.teachers import Pace, Spending
+from stillhouse.recipe.teachers import EnvironmentVariable, Pace, Spending
 
 
 class PairJudge(Section):
@@ -60,7 +60,9 @@ class ApiJudge(PairJudge):
     structured: Annotated[
         bool, result("Ask for JSON with the choice, where the server can constrain it", enters="judge")
     ] = True
-    key: Annotated[str | None, execution("Environment variable that holds the key; empty: none is sent")] = None
+    key: Annotated[
+        EnvironmentVariable | None, execution("Environment variable that holds the key; empty: none is sent")
+    ] = None
     provider: Annotated[
         str | None, execution("Whose list prices hold, where genai-prices is installed; empty: by the model's name")
     ] = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ Path_ = tuple[str | int, ...]
 TASKS: dict[str, type[Recipe]] = {"text-classification": Classification, "text-generation": Generation}
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe file; raises one :class:`StillhouseError` that lists every fault with its line."""
+    path = Path(path)
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError as error:
@@ -80,9 +82,11 @@ def parse_recipe(
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        known = lines or {}
-        problems = [_problem(dict(item), file, known, kind) for item in error.errors(include_url=False)]
-        raise StillhouseError.several(problems) from error
+        places = _Places(file, lines or {}, [_keys(override.partition("=")[0]) for override in overrides])
+        found = [dict(item) for item in error.errors(include_url=False)]
+        raise StillhouseError.several(
+            [_problem(one, places, kind) for one in found if not _follows(one, found)]
+        ) from error
 
 
 def despite_override(recipe: Recipe, gates: Sequence[str], reasons: Sequence[str]) -> list[str]:
@@ -129,12 +133,13 @@ def _override(data: dict[str, Any], override: str) -> dict[str, Any]:
             where="--set",
             fix="write for example --set distill.train.epochs=2",
         )
+    quoted = f"put it in quotation marks of its own: '{key}={json.dumps(text, ensure_ascii=False)}'"
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise StillhouseError(
-            f"the value of `{key}` is not valid YAML", where="--set", fix="quote the value"
-        ) from error
+        raise StillhouseError(f"the value of `{key}` is not valid YAML", where="--set", fix=quoted) from error
+    if isinstance(value, dict) and not text.lstrip().startswith("{"):  # a text with a colon, which YAML takes for a key
+        raise StillhouseError(f"the value of `{key}` is a mapping to YAML, by its colon", where="--set", fix=quoted)
     changed: dict[str, Any] = _put(data, key.split("."), value, key)
     return changed
 
@@ -155,23 +160,61 @@ def _put(node: Any, keys: Sequence[str], value: object, whole: str) -> Any:
     return {**base, head: _put(base.get(head), rest, value, whole)}
 
 
-def _problem(error: dict[str, Any], file: str, lines: Mapping[Path_, int], kind: type[Recipe]) -> Problem:
-    location = tuple(error["loc"])
-    path = _without_union_tags(location)
-    dotted = ".".join(str(part) for part in path)
-    line = next((lines[path[:cut]] for cut in range(len(path), -1, -1) if path[:cut] in lines), None)
-    where = f"{file}:{line}" if line else file
-    where = f"{where}  {dotted}" if dotted else where
-    fault, message = error["type"], error["msg"].removeprefix("Value error, ")
+def _keys(dotted: str) -> Path_:
+    return tuple(int(key) if key.isdigit() else key for key in dotted.split("."))
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a field was given: on a line of the file, or by ``--set``."""
+
+    file: str
+    lines: Mapping[Path_, int]
+    overridden: Sequence[Path_]
+
+    def of(self, path: Path_) -> str:
+        dotted = ".".join(str(part) for part in path)
+        if any(
+            path[: len(one)] == one or (path == one[: len(path)] and path not in self.lines) for one in self.overridden
+        ):
+            return f"--set {dotted}"
+        line = next((self.lines[path[:cut]] for cut in range(len(path), -1, -1) if path[:cut] in self.lines), None)
+        where = f"{self.file}:{line}" if line else self.file
+        return f"{where}  {dotted}" if dotted else where
+
+
+def _follows(error: dict[str, Any], others: Sequence[dict[str, Any]]) -> bool:
+    """Whether a list is found too short for no other reason than that some of its items are wrong."""
+    at = tuple(error["loc"])
+    return error["type"] == "too_short" and any(len(o["loc"]) > len(at) and o["loc"][: len(at)] == at for o in others)
+
+
+def _problem(error: dict[str, Any], places: _Places, kind: type[Recipe]) -> Problem:
+    path = _without_union_tags(tuple(error["loc"]))
+    fault, message, given = error["type"], error["msg"].removeprefix("Value error, "), error["input"]
+    if fault.startswith("union_tag_"):  # the fault is in the key that tells the kinds apart
+        path = (*path, error["ctx"]["discriminator"].strip("'"))
+    dotted, where = ".".join(str(part) for part in path), places.of(path)
     if fault == "extra_forbidden":
         siblings = _siblings(path, kind)
         near = difflib.get_close_matches(str(path[-1]), siblings, n=1, cutoff=0.5)
         fix = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(siblings)}"
         return Problem(f"unknown key `{dotted}`", where, fix)
-    if fault == "missing":
+    if fault in ("missing", "union_tag_not_found"):
         return Problem(f"`{dotted}` is missing", where, f"add `{path[-1]}`")
-    given = f" (given: {error['input']!r:.80})" if not isinstance(error["input"], dict) else ""
-    return Problem(f"{message}{given}", where, f"change `{dotted}`" if dotted else "change the recipe")
+    if fault == "union_tag_invalid":
+        kinds = error["ctx"]["expected_tags"].replace("'", "")
+        return Problem(f"there is no {path[-1]} {error['ctx']['tag']!r} here", where, f"use one of {kinds}")
+    if fault == "tuple_type":
+        return Problem(f"`{dotted}` is a list (given: {given!r:.80})", where, "put it in brackets, with commas: [a, b]")
+    if fault == "string_type" and isinstance(given, bool | int | float):
+        asked = "yes, no, on and off are truth values to YAML" if isinstance(given, bool) else "it is a number to YAML"
+        return Problem(f"`{dotted}` is a text (given: {given!r})", where, f"put it in quotation marks: {asked}")
+    if fault == "string_pattern_mismatch" and path[-1] == "key":  # it may be the key itself, which is told to nobody
+        fix = "put the key into an environment variable and give that one's name; a key has no place in a recipe"
+        return Problem(f"`{dotted}` is no name of an environment variable", where, fix)
+    shown = f" (given: {given!r:.80})" if not isinstance(given, dict) else ""
+    return Problem(f"{message}{shown}", where, f"change `{dotted}`" if dotted else "change the recipe")
 
 
 def _without_union_tags(location: Path_) -> Path_:

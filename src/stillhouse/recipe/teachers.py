@@ -9,6 +9,8 @@ from pydantic import Field, PositiveInt, model_validator
 from stillhouse.recipe.fields import Section, execution, result
 from stillhouse.recipe.licensed import Licensed, Name
 
+EnvironmentVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
 
 class NamedTeacher(Licensed):
     """What every teacher has."""
@@ -62,7 +64,9 @@ class ApiTeacher(NamedTeacher):
         str | None,
         result("Whose terms rule: openai, deepseek, …, `self` for a server of yours; empty: the host", enters="finish"),
     ] = None
-    key: Annotated[str | None, execution("Environment variable that holds the key; empty: none is sent")] = None
+    key: Annotated[
+        EnvironmentVariable | None, execution("Environment variable that holds the key; empty: none is sent")
+    ] = None
     protocol: Annotated[Literal["chat", "completions"], result("Which of the two calls is used")] = "chat"
     batches: Annotated[bool, execution("Ask through batch files, cheaper and within a day, where it has them")] = False
     pace: Annotated[Pace, Field(default_factory=Pace, description="Speed and patience")]

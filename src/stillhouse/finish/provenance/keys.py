@@ -170,7 +170,9 @@ def _bytes_of(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(_MOST_BYTES)
     except OSError as error:
-        raise _no_key(path, f"the key cannot be read: {error.strerror}", "check the path") from error
+        raise _no_key(
+            path, f"the key cannot be read: {error.strerror}", "check the path; `stillhouse sign --new-key` makes one"
+        ) from error
 
 
 def _no_key(path: Path, what: str, fix: str) -> StillhouseError:
