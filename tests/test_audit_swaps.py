@@ -21,6 +21,7 @@ from stillhouse.finish.audit.swaps.own import _lists
 from stillhouse.finish.audit.swaps.sentences import HARMLESS, SLOT, Sentences, sentences_of
 from stillhouse.finish.held_out import HeldOut
 from stillhouse.raw.language import identify
+from stillhouse.statistics import zero_events_bound
 
 LABELS = ("fine", "toxic")
 SET = swap_set("en", seed=0)
@@ -378,6 +379,13 @@ def test_a_student_at_the_limit_passes_seldom_and_fails_seldom() -> None:
     assert np.mean([one.p_beyond(limit) <= 0.05 for one in drawn]) <= most
     # nor does the bound always forbid: three hundred templates without a flip are enough
     assert flips_of(np.zeros(300, dtype=int)).upper() <= limit
+
+
+def test_no_flip_in_a_few_templates_is_an_interval_with_a_width_and_no_bound_lies_beyond_all_pairs() -> None:
+    few = flips_of(np.array([0, 0, 0, 0]))
+    excess, _ = few.intervals(resamples=50, seed=0)
+    assert excess.value == 0 and -excess.lower == excess.upper == pytest.approx(zero_events_bound(4, 0.975))
+    assert flips_of(np.array([0, 6])).upper() == 1.0
 
 
 def test_two_templates_alike_do_not_prove_anything() -> None:

@@ -24,7 +24,7 @@ from stillhouse import cuts, documents
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.judgement import EVALUATION, GATES
 from stillhouse.finish.predictions import PREDICTIONS
-from stillhouse.statistics import bootstrap, mcnemar_exact, mean_of
+from stillhouse.statistics import Outcomes, mcnemar_exact
 from stillhouse.store import Manifest, flatten, read_sealed
 from stillhouse.workplace import FOLDERS
 
@@ -174,7 +174,7 @@ def _paired(a: _Run, b: _Run) -> tuple[str, ...]:
     if len(shared) < _FEWEST:
         return (f"the runs share {len(shared)} test documents: too few to compare their students on",)
     before, after = (np.array([right[key] for key in shared]) for right in (one, other))
-    found = bootstrap(mean_of(after.astype(float) - before), len(shared), seed=0)
+    found = Outcomes.paired(before, after).mean()
     test = mcnemar_exact(before, after)
     told = found.lower > 0 or found.upper < 0
     return (

@@ -46,7 +46,8 @@ def inspect_bottle(folder: Path, *, key: PublicKey | None = None, in_repository:
     at the top do not count. Raises :class:`StillhouseError` where the folder is no bottle.
     """
     found = sealing.inspect(folder, key=key, in_repository=in_repository)
-    broken = [shown(one) for one in _broken_duties(folder)]  # the words are of a label that anybody may have written
+    # the words are of a label that anybody may have written
+    broken = [shown(one) for one in (*_broken_duties(folder), *_not_shipped(folder, found.digests))]
     return replace(found, problems=[*found.problems, *broken], trusted=found.trusted and not broken)
 
 
@@ -81,6 +82,15 @@ def _broken_duties(folder: Path) -> list[str]:
         return check(folder, label)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{LABEL} is missing or unreadable: what the bottle owes cannot be checked"]
+
+
+def _not_shipped(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Whether what the label names as shipped is a file of the bottle: any other has no checksum, and is opened."""
+    try:
+        shipped = str(read_label(folder)["shipped"]["file"])
+    except (StillhouseError, KeyError, TypeError, RecursionError):
+        return [f"{LABEL} does not say what is shipped"]
+    return [] if shipped in files else [f"{LABEL} ships {shipped}, which is no file of the bottle"]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.teachers import score_texts
 from stillhouse.workplace import Places, Progress, StageResult, silent
 
-VERSION = 3
+VERSION = 4
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
 
 

@@ -52,6 +52,11 @@ class Pairs:
         quantile = scipy_part("special").ndtri(level) if units == n else scipy_part("special").stdtrit(units - 1, level)
         return counts / effect, float(quantile)
 
+    def worth(self, weights: Floats) -> float:
+        """Of how many independent items a one-sided 95 % bound of the mean of ``weights`` (4,) would be as close."""
+        counts, quantile = self.effective(weights, 0.95)
+        return float(counts.sum()) * (float(scipy_part("special").ndtri(0.95)) / quantile) ** 2
+
     def accuracy(self, weights: Floats) -> Interval:
         """Accuracy of ``TEACHER`` or ``STUDENT`` with Wilson's interval on the effective number of items."""
         effective, quantile = self.effective(weights, 0.975)
