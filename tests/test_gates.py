@@ -23,7 +23,7 @@ from stillhouse.finish.generation.contrast import Contrast, contrast, together
 from stillhouse.finish.label import _gate_lines
 from stillhouse.recipe import despite_override, finish_classification, finish_generation, parse_recipe
 from stillhouse.recipe.model import GateName
-from stillhouse.statistics import items_needed, ratio_of, retention
+from stillhouse.statistics import clopper_pearson_upper, items_needed, ratio_of, retention
 from tiny_world import World
 
 
@@ -156,7 +156,10 @@ def test_only_required_gates_stop_and_strict_ones_stop_at_what_is_not_certified(
 
 
 def test_parity_is_about_what_ships() -> None:
-    assert parity_gate(0.985, 2000, artifact="onnx-int8", allowed=0.02).status == "passed"
+    assert parity_gate(0.99, 2000, artifact="onnx-int8", allowed=0.02).status == "passed"
+    few = parity_gate(1.0, 40, artifact="onnx-int8", allowed=0.02)  # no difference, on forty texts
+    assert few.status == "not certified" and f"{clopper_pearson_upper(0, 40):.2%}" in few.words
+    assert parity_gate(1.0, 150, artifact="onnx-int8", allowed=0.02).status == "passed"
     assert parity_gate(0.97, 2000, artifact="onnx-int8", allowed=0.02).status == "failed"
 
 

@@ -415,6 +415,15 @@ def test_leaving_items_out_tests_a_mean_as_students_t_does() -> None:
     assert statistics.p_other_than_zero(hole, 2) == 1.0
 
 
+def test_a_share_of_copies_is_as_sure_as_that_of_the_items_alone() -> None:
+    correct = np.random.default_rng(4).random(60) < 0.8
+    copies = statistics.clustered_proportion(np.repeat(correct, 5), np.arange(300) // 5)
+    alone, careless = statistics.proportion(correct), statistics.proportion(np.repeat(correct, 5))
+    assert copies.value == pytest.approx(alone.value) and copies.n == 300
+    assert copies.upper - copies.lower == pytest.approx(alone.upper - alone.lower, rel=0.04)
+    assert careless.upper - careless.lower < 0.5 * (copies.upper - copies.lower)
+
+
 def test_items_in_clusters_are_worth_fewer() -> None:
     teacher, student = answers(400, (0.75, 0.08, 0.1, 0.07), seed=2)
     assert compare(teacher, student).worth == pytest.approx(400)

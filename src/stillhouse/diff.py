@@ -168,6 +168,9 @@ def _documents(a: _Run, b: _Run) -> tuple[Change, ...]:
 def _paired(a: _Run, b: _Run) -> tuple[str, ...]:
     """The students that ship, on the test documents that both runs judged."""
     one, other = a.right(), b.right()
+    first, second = (run.recipe().get("task") for run in (a, b))
+    if first and second and first != second:
+        return (f"one run is of {first}, the other of {second}: what came out of them cannot be compared",)
     shared = sorted(set(one) & set(other))
     if not one or not other:
         return ()

@@ -18,7 +18,7 @@ from stillhouse.finish.audit.findings import Finding, Status
 from stillhouse.finish.generation.contrast import Contrast
 from stillhouse.finish.generation.summary import deciding
 from stillhouse.recipe.model import GateName
-from stillhouse.statistics import Retention, items_needed
+from stillhouse.statistics import Retention, clopper_pearson_upper, items_needed
 
 # which probes of the audit a gate looks at; groups that were too small to judge keep it from being passed
 PROBES: dict[GateName, tuple[str, ...]] = {
@@ -112,10 +112,17 @@ def distillation_gate(contrasts: Sequence[Contrast]) -> Gate:
 
 
 def parity_gate(agreement: float, n: int, *, artifact: str, allowed: float) -> Gate:
-    """Whether what ships names the same label as float32 on all but ``allowed`` of ``n`` texts."""
+    """Whether what ships is shown to name the same label as float32 on all but ``allowed`` of texts, by ``n`` of them.
+
+    By the exact bound of Clopper and Pearson: no difference on a few texts shows little.
+    """
     words = f"{artifact} differs from float32 on {1 - agreement:.2%} of {n} texts, allowed {allowed:.2%}"
-    if 1 - agreement <= allowed:
+    bound = clopper_pearson_upper(round((1 - agreement) * n), n)
+    if bound <= allowed:
         return Gate("parity", "passed", words, "")
+    if 1 - agreement <= allowed:
+        said = f"{words}; so few texts leave room for {bound:.2%} (one-sided 95 % bound)"
+        return Gate("parity", "not certified", said, "give more texts for validation or training")
     return Gate("parity", "failed", words, ADVICE["parity"])
 
 

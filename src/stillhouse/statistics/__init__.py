@@ -48,6 +48,7 @@ from stillhouse.statistics.proportions import (
     zero_events_bound,
 )
 from stillhouse.statistics.resampling import Metric, bootstrap, mean_of, ratio_of, resample
+from stillhouse.statistics.score_bounds import clustered_proportion
 from stillhouse.statistics.significance import McNemar, holm, items_needed, mcnemar_exact
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "calibration_error",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
+    "clustered_proportion",
     "confusion",
     "driven_apart",
     "from_the_rest",
