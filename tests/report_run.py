@@ -286,6 +286,8 @@ class Made:
             "notes": [],
             "quotas": True,
         }
+        if self.task == "text-generation":
+            told["rows"] = "answers"
         write_json(draft / "cuts.json", told)
         self.seal("cuts", {"rows_in": 246, "kept": 196, "cut": 50, "cuts": {"head": {"doubt": 25}}}, version=version)
 

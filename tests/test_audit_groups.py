@@ -232,7 +232,8 @@ def test_a_student_that_is_its_teacher_fails_nothing_and_inherits_everything() -
     assert "false positive rate, label=toxic, group:dialect=b" in named
     assert of(findings, "group drift") == [] and of(findings, "parting") == []
     (ratio,) = of(findings, "gap ratio")
-    assert (ratio.value, ratio.lower, ratio.upper) == (1.0, 1.0, 1.0)
+    assert ratio.value == 1.0 and ratio.lower is not None and ratio.upper is not None
+    assert 0.9 < ratio.lower < 1.0 < ratio.upper < 1.1  # that no document tells them apart does not prove them equal
 
 
 def test_an_amplifier_is_refused_and_the_group_it_hurts_is_named() -> None:

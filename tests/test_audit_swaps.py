@@ -15,12 +15,22 @@ import pytest
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.audit.classifier import ClassifierPlan, audit_classifier
 from stillhouse.finish.audit.findings import Finding
-from stillhouse.finish.audit.swaps import LANGUAGES, SwapSet, audit_swaps, language_of, own_swaps, swap_set, term_shifts
+from stillhouse.finish.audit.swaps import (
+    LANGUAGES,
+    SwapSet,
+    audit_swaps,
+    language_of,
+    own_swaps,
+    p_values_of,
+    swap_set,
+    term_shifts,
+)
 from stillhouse.finish.audit.swaps.flips import Flips
 from stillhouse.finish.audit.swaps.own import _lists
 from stillhouse.finish.audit.swaps.sentences import HARMLESS, SLOT, Sentences, sentences_of
 from stillhouse.finish.held_out import HeldOut
 from stillhouse.raw.language import identify
+from stillhouse.statistics import zero_events_bound
 
 LABELS = ("fine", "toxic")
 SET = swap_set("en", seed=0)
@@ -380,6 +390,13 @@ def test_a_student_at_the_limit_passes_seldom_and_fails_seldom() -> None:
     assert flips_of(np.zeros(300, dtype=int)).upper() <= limit
 
 
+def test_no_flip_in_a_few_templates_is_an_interval_with_a_width_and_no_bound_lies_beyond_all_pairs() -> None:
+    few = flips_of(np.array([0, 0, 0, 0]))
+    excess, _ = few.intervals(resamples=50, seed=0)
+    assert excess.value == 0 and -excess.lower == excess.upper == pytest.approx(zero_events_bound(4, 0.975))
+    assert flips_of(np.array([0, 6])).upper() == 1.0
+
+
 def test_two_templates_alike_do_not_prove_anything() -> None:
     assert flips_of(np.array([3, 3])).p_beyond(0.01) == 0.25
     assert flips_of(np.array([0, 0])).p_beyond(0.01) == 1.0
@@ -482,6 +499,37 @@ def test_words_of_own_texts_begin_with_a_vowel_where_they_sound_so() -> None:
     for one in _lists().sets:
         for word in one.terms:
             assert not re.match(r"eu|uni|use|one|hour|hono|heir", word, re.I), word
+
+
+def test_swaps_and_groups_of_one_audit_share_one_error() -> None:
+    """Ten columns of groups in which nothing differs: what just failed among six attributes fails no more."""
+    n, random = 400, np.random.default_rng(0)
+    gold, probs = random.integers(0, 2, n), np.array([[0.9, 0.1], [0.1, 0.9]])
+    columns = {f"column {one}": random.choice(["a", "b"], n).tolist() for one in range(10)}
+    texts, ids = [f"text {one}" for one in range(n)], [str(one) for one in range(n)]
+    plan = ClassifierPlan(pairs=60, own_documents=0, harmless_words=False, resamples=50, gap_limit=0.2)
+    swaps = swap_set("en", pairs=60, seed=plan.seed)
+    steady = np.tile(probs[0], (len(swaps.texts), 1))
+    for _ in range(200):  # a student that turns its label in so many sentences that it is just found
+        turned = np.where(random.random(len(swaps.texts))[:, None] < 0.06, probs[1], probs[0])
+        least = min(p_values_of(swaps, steady, turned, flip_limit=plan.flip_limit))
+        if 6 * least <= 0.05 < 36 * least:
+            break
+    said = dict(zip(swaps.texts, turned, strict=True))
+
+    def failed(groups: dict[str, list[str]]) -> set[str]:
+        test = HeldOut(ids, texts, gold, probs[gold], {}, groups, ["en"] * n, 0)
+        found = audit_classifier(
+            test,
+            probs[gold],
+            LABELS,
+            plan,
+            ask_student=lambda some: np.array([said[text] for text in some]),
+            ask_teacher=lambda some: np.tile(probs[0], (len(some), 1)),
+        )
+        return {one.probe for one in found if one.status == "failed"}
+
+    assert failed({}) == {"swap"} and failed(columns) == set()
 
 
 def test_templates_and_the_users_own_documents_are_left_out_one_by_one() -> None:

@@ -448,6 +448,14 @@ def test_bounds_hold_what_they_say(shift: float) -> None:
         assert share <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
 
+def test_what_is_too_few_says_in_words_how_many_it_would_take() -> None:
+    drafts = [none_of("identity", "names", [False] * 4, None, words="None of 4.")]
+    (found,) = settle(drafts)
+    assert found.status == "not certified" and str(ENOUGH) in found.words
+    (enough,) = settle([none_of("identity", "names", [False] * ENOUGH, None, words="None.")])
+    assert (enough.status, enough.words) == ("passed", "None.")
+
+
 def test_fair_pairs_rarely_fail_and_an_unfair_one_does() -> None:
     random = np.random.default_rng(5)
     finding = Finding("a", "b", "not certified", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100, "c")

@@ -30,7 +30,7 @@ from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.generation.verified import Checked, check_answers
 from stillhouse.finish.generation.vocabulary import align
 from stillhouse.signals.text import TextAnswer
-from stillhouse.statistics import mean_of, ratio_of, recovered_gap
+from stillhouse.statistics import mean_of, ratio_of, recovered_gap, zero_events_bound
 from stillhouse.verifiers import exact, numeric
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,6 +99,8 @@ def test_a_model_beside_itself_is_zero_nats_away_and_always_agrees() -> None:
     held = READ(speakers, _passages())
     assert _value(held, "student", "kl") == 0 and _value(held, "student", "agreement") == 1
     assert _value(held, "student", "nll") == _value(held, "teacher", "nll")
+    (agreed,) = (row for row in held.rows(**SURE) if (row.artifact, row.metric) == ("student", "agreement"))
+    assert agreed.lower is not None and agreed.lower < 1  # 21 documents do not show that it always agrees
     for found in contrasts(held, ["ce"], **SURE):
         assert found.difference.lower <= 0 <= found.difference.upper and found.verdict == "undecided"
         assert found.gap is not None and found.gap.value is None and "not certified" in str(found.gap.not_certified)
@@ -260,6 +262,15 @@ def test_habits_are_counted() -> None:
     assert rows["answer_tokens"] == 1.5 and rows["repetition"] == pytest.approx((1 - 1 / 6) / 4)
 
 
+def test_habits_that_none_of_a_few_answers_has_are_not_excluded() -> None:
+    prompts = [Prompt(str(n), None, "x", None) for n in range(8)]
+    written = [Written("a b c d e", "a b c d e", "stop", 12)] * 8
+    rows = {row.metric: row for row in Habits.of(written, prompts).rows("student", **SURE, most=12)}
+    one, tokens = rows["repetition"], rows["answer_tokens"]
+    assert one.value == one.lower == 0 and one.upper == pytest.approx(zero_events_bound(8, 0.975))
+    assert tokens.value == tokens.upper == 12 and tokens.lower is not None and 0 < tokens.lower < 12
+
+
 def test_answers_are_those_that_transformers_generates() -> None:
     speaker = _speaker("student")
     prompts = choose_prompts(
@@ -300,7 +311,10 @@ def test_right_answers_and_exact_mcnemar() -> None:
     assert test.value == pytest.approx(binomtest(0, 10).pvalue) and test.n == 10
     (found,) = checked.contrasts(["ce"], **SURE)
     assert found.gap is not None and found.gap.value is not None
-    assert found.gap.value.value == pytest.approx(5 / 15) and found.verdict == "better"
+    assert found.gap.value.value == pytest.approx(5 / 15)
+    assert found.p_value == pytest.approx(binomtest(0, 5).pvalue) and found.verdict == "undecided"  # five to none
+    checked = check_answers(prompts, {"teacher": said(25), "student": said(15), "ce": said(8)}, numeric)
+    assert [one.verdict for one in checked.contrasts(["ce"], **SURE)] == ["better"]  # seven to none
     cut = check_answers(prompts, {"student": said(25, "length")}, numeric)
     assert not cut.right["student"].any() and "not whole" in cut.verdicts["student"][0].why
     nothing = check_answers([prompts[29]], {"student": said(25)[:1]}, exact)

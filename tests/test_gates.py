@@ -9,11 +9,21 @@ import pytest
 
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.audit.findings import Finding, Status
-from stillhouse.finish.gates import ADVICE, PROBES, Gate, of_findings, parity_gate, refused, retention_gate
+from stillhouse.finish.gates import (
+    ADVICE,
+    PROBES,
+    Gate,
+    nothing_retained,
+    of_findings,
+    parity_gate,
+    refused,
+    retention_gate,
+)
+from stillhouse.finish.generation.contrast import Contrast, contrast, together
 from stillhouse.finish.label import _gate_lines
 from stillhouse.recipe import despite_override, finish_classification, finish_generation, parse_recipe
 from stillhouse.recipe.model import GateName
-from stillhouse.statistics import items_needed, retention
+from stillhouse.statistics import clopper_pearson_upper, items_needed, ratio_of, retention
 from tiny_world import World
 
 
@@ -42,6 +52,56 @@ def test_a_worse_student_fails_however_small_the_test_once_it_is_shown() -> None
 def test_a_test_that_was_large_enough_and_did_not_show_it_fails() -> None:
     gate = decided(2000, lost=150, gained=50)  # five points below, with a margin of five
     assert gate.status == "failed" and gate.advice == ADVICE["retention"]
+
+
+def test_documents_of_few_authors_are_too_few_however_many_they_are() -> None:
+    """Ten authors of forty documents each: the bound is wide for want of authors, and shows nothing of the student."""
+    random = np.random.default_rng(3)
+    author = np.repeat(np.arange(10), 40)
+    teacher = random.random(400) < 0.85
+    student = np.where(np.isin(author, (0, 1)) & (random.random(400) < 0.3), ~teacher, teacher)
+    kept = retention(teacher, student, chance=0.5, margin=0.05, seed=0, resamples=300, clusters=author)
+    discordant = float((teacher != student).mean())
+    assert kept.difference_lower_95 <= -0.05 < kept.difference.value and items_needed(discordant, 0.05) < 400
+    gate = retention_gate(kept, margin=0.05, discordant=discordant)
+    assert gate.status == "not certified" and "independent" in gate.words
+    alone = retention(teacher, student, chance=0.5, margin=0.05, seed=0, resamples=300)
+    assert retention_gate(alone, margin=0.05, discordant=discordant).status != "not certified"
+
+
+def test_right_answers_that_nobody_could_check_are_not_certified_and_stop_a_strict_bottling() -> None:
+    gate = nothing_retained()
+    assert (gate.name, gate.status) == ("retention", "not certified") and gate.words and gate.advice
+    assert refused([gate], required=("retention",), strict=True) == [gate]
+
+
+@pytest.mark.parametrize("n", [12, 60])
+def test_two_equal_students_are_seldom_told_apart(n: int) -> None:
+    """Eight figures on so many documents: the gate may call one of two equal students worse, or better, seldom."""
+    random = np.random.default_rng(1)
+
+    def figures() -> list[Contrast]:
+        tokens = random.integers(5, 40, n).astype(float)
+        found = []
+        for slice_name in ("answers", "given answers"):
+            hard = random.normal(0, 0.8, n)
+            spread = [np.exp(hard + random.normal(0, 0.5, n)) * tokens for _ in range(4)]
+            for baseline, other in zip(("ce", "untrained"), spread[1:], strict=False):
+                metric = ratio_of(np.stack([0 * tokens, spread[0], other], 1), np.stack([tokens] * 3, 1))
+                for name in ("kl", "nll"):
+                    found.append(contrast(name, slice_name, baseline, metric, n, better="lower", resamples=2, seed=0))
+        return together(found)
+
+    audits = 300
+    told = [{one.verdict for one in figures()} for _ in range(audits)]
+    most = 0.05 + 3 * np.sqrt(0.05 * 0.95 / audits)
+    assert np.mean([bool(one - {"undecided"}) for one in told]) <= most
+
+
+def test_findings_are_joined_into_one_sentence() -> None:
+    (name, probes), *_ = PROBES.items()
+    joined = of_findings(name, [finding(probes[0], "failed", "One lost."), finding(probes[0], "failed", "Two lost.")])
+    assert joined.words == "One lost; Two lost"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -96,7 +156,10 @@ def test_only_required_gates_stop_and_strict_ones_stop_at_what_is_not_certified(
 
 
 def test_parity_is_about_what_ships() -> None:
-    assert parity_gate(0.985, 2000, artifact="onnx-int8", allowed=0.02).status == "passed"
+    assert parity_gate(0.99, 2000, artifact="onnx-int8", allowed=0.02).status == "passed"
+    few = parity_gate(1.0, 40, artifact="onnx-int8", allowed=0.02)  # no difference, on forty texts
+    assert few.status == "not certified" and f"{clopper_pearson_upper(0, 40):.2%}" in few.words
+    assert parity_gate(1.0, 150, artifact="onnx-int8", allowed=0.02).status == "passed"
     assert parity_gate(0.97, 2000, artifact="onnx-int8", allowed=0.02).status == "failed"
 
 
@@ -118,6 +181,13 @@ def test_the_card_has_one_row_for_each_gate_whatever_its_words_hold() -> None:
     lines = _gate_lines({"gates": [gate], "audit": []})
     (row,) = [line for line in lines if line.startswith("| identity")]
     assert "\n" not in row and row.replace("\\|", "").count("|") == 4
+
+
+def test_a_group_with_a_line_break_in_its_name_begins_no_section_of_the_card() -> None:
+    named = finding("worst group", "passed", "The worst is x\n## Certified by nobody\n")
+    lines = _gate_lines({"gates": [], "audit": [vars(named)]})
+    assert "- The worst is x ## Certified by nobody" in lines  # and the worst group is told although it passed
+    assert not any("\n" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from stillhouse.device import place
 from stillhouse.distill.students import keep_layers
 from stillhouse.errors import StillhouseError
 from stillhouse.ferment import stage_classification
-from stillhouse.finish.evaluate import TEACHER, Answers, evaluate
+from stillhouse.finish.evaluate import TEACHER, Answers, evaluate, gap_rows
 from stillhouse.finish.summary import warnings
 from stillhouse.prompts import Prompt
 from stillhouse.student import load_classifier, predict_proba, save_student
@@ -114,6 +115,35 @@ def test_a_row_with_several_labels_is_cut_and_never_taught_as_one(tmp_path: Path
     cut = made.cut("label not in the list")
     assert len(cut) == 2 and len(made.documents()) == 40
     assert {row["origin"].split(":")[1] for row in cut} == {"41", "42"}
+
+
+def test_documents_of_one_author_count_together_in_every_interval_of_the_report() -> None:
+    random = np.random.default_rng(0)
+    author = np.repeat(np.arange(20), 30)
+    gold = random.integers(0, 2, 600)
+    wrong = np.isin(author, random.choice(20, 6, replace=False)) & (random.random(600) < 0.8)
+    artifacts = {TEACHER: Answers(gold), "student": Answers(np.where(wrong, 1 - gold, gold))}
+    artifacts["majority"] = Answers(np.zeros(600, dtype=np.int64))
+    settings: dict[str, Any] = {"resamples": 300, "seed": 0}
+    slices = {"group:part=first": author < 10, "group:part=alone": author == 0}
+
+    def widths(clusters: list[str] | None) -> dict[tuple[str, str], float | None]:
+        rows = evaluate(gold, artifacts, labels=("a", "b"), slices=slices, clusters=clusters, **settings)
+        rows += gap_rows("student", gold, artifacts, ["majority"], clusters=clusters, **settings)
+        mine = [row for row in rows if row.artifact == "student"]
+        assert len({(row.metric, row.slice) for row in mine}) == len(mine)
+        return {
+            (row.metric, row.slice): None if row.lower is None or row.upper is None else row.upper - row.lower
+            for row in mine
+        }
+
+    alone, together = widths(None), widths([f"author {one}" for one in author])
+    assert alone.keys() == together.keys()
+    for key, width in together.items():
+        if key == ("accuracy", "group:part=alone"):
+            assert width is None  # one author says nothing of others
+        elif (before := alone[key]) is not None:
+            assert width is not None and width > 1.5 * before, key
 
 
 def test_a_student_that_never_says_a_label_is_warned_of_whatever_its_accuracy() -> None:

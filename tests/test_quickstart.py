@@ -191,6 +191,7 @@ def test_two_runs_are_told_apart_by_what_changed_and_document_by_document(finish
     same = compare(finished.folder, finished.folder)
     assert not (same.recipe or same.steps or same.data or same.cuts or same.results)
     assert "cannot be told apart" in same.reading[-1] and "+0.0 points" in same.reading[0]
+    assert "(+0.0 to +0.0)" not in same.reading[0]  # a hundred equal answers do not prove two equal students
     other = workdir / "other"
     shutil.copytree(finished.folder, other)
     lock = other / "recipe.lock.yaml"
@@ -206,6 +207,9 @@ def test_two_runs_are_told_apart_by_what_changed_and_document_by_document(finish
     assert [(one.what, one.before, one.after) for one in found.recipe] == [("distill.train.epochs", "2.0", "3.0")]
     assert "-40.0 points" in found.reading[0] and "40 documents only the first labels rightly" in found.reading[0]
     assert "is clear" in found.reading[-1]
+    lock.write_text(lock.read_text("utf-8").replace("task: text-classification", "task: text-generation"), "utf-8")
+    (told,) = compare(finished.folder, other).reading
+    assert "text-classification" in told and "text-generation" in told and "cannot be compared" in told
     shutil.rmtree(other / "1-raw")
     assert any(change.after == "" for change in compare(finished.folder, other).cuts)
 

@@ -130,6 +130,11 @@ def test_every_figure_of_the_evaluation_is_on_the_page(tmp_path: Path, task: str
     assert "A measure of tomorrow" in said or task != "text-classification"
 
 
+def test_what_a_writer_was_taught_is_not_called_a_document(tmp_path: Path) -> None:
+    said = page_of(Made(tmp_path / "run", task="text-generation", samples=SAMPLES).through("finish")).said
+    assert "246 training answers, each in one of three cuts" in said and "training documents" not in said
+
+
 def test_a_figure_that_changes_changes_the_page(tmp_path: Path) -> None:
     made = Made(tmp_path / "run").through("judge")
     before = page_of(made).said

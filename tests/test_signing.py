@@ -60,6 +60,27 @@ def copy(house: tuple[Path, Path, PrivateKey], tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- every tampering
 
 
+@pytest.mark.parametrize("elsewhere", ["../model.onnx", "/elsewhere/model.onnx", "onnx/none.onnx", ""])
+def test_a_label_that_ships_a_file_without_a_checksum_is_found(copy: Path, elsewhere: str) -> None:
+    """What is opened must be covered, also where somebody made the checksums anew."""
+    (copy.parent / "model.onnx").write_bytes(b"another")
+    label = json.loads((copy / "label.json").read_text("utf-8"))
+    label["shipped"]["file"] = elsewhere
+    (copy / "label.json").write_text(json.dumps(label), "utf-8")
+    (copy / "model.sig").unlink()
+    tamperings.seal_anew(copy)
+    (problem,) = verify_bottle(copy)
+    assert "which is no file of the bottle" in problem
+
+
+@pytest.mark.parametrize("name", ["config.json.", "README.md ", "model.onnx:more", "aux", "onnx/NUL.txt", "a?b"])
+def test_names_that_are_other_files_on_windows_are_not_sealed(tmp_path: Path, name: str) -> None:
+    bottle = small_bottle.make(tmp_path / "bottle")
+    (bottle / name).write_text("x", "utf-8")
+    with pytest.raises(StillhouseError, match="Windows"):
+        seal_bottle(bottle)
+
+
 @pytest.mark.parametrize("tampering", tamperings.TAMPERINGS, ids=lambda one: one.name)
 def test_every_tampering_is_found(
     house: tuple[Path, Path, PrivateKey], copy: Path, tmp_path: Path, tampering: tamperings.Tampering

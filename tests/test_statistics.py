@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import binomtest, ttest_1samp  # type: ignore[import-untyped]
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from stillhouse import statistics
@@ -117,7 +117,9 @@ def test_identical_answers_differ_by_exactly_nothing_yet_prove_no_equality() -> 
     kept = compare(teacher, teacher, margin=0.01)
     for interval, value in ((kept.difference, 0.0), (kept.ratio, 1.0), (kept.chance_corrected, 1.0)):
         assert interval is not None
-        assert (interval.value, interval.lower, interval.upper) == (value, value, value)
+        assert interval.value == value and interval.lower < value < interval.upper
+    # of 200 equal answers as many as this could be otherwise: the rule of three, on either side
+    assert -kept.difference.lower == kept.difference.upper == pytest.approx(statistics.zero_events_bound(200, 0.975))
     z2 = 1.6448536**2
     assert kept.difference_lower_95 == pytest.approx(-z2 / (200 + z2), abs=1e-5)  # Tango's bound without discord
     assert kept.non_inferior is False
@@ -372,10 +374,63 @@ def test_bootstrapped_scores_agree_with_scikit_learn_on_each_resample() -> None:
     assert [i.lower for i in found] == pytest.approx(np.quantile(recall, 0.025, axis=0).tolist())
 
 
-def test_perfect_predictions_score_one_without_doubt() -> None:
+def test_perfect_predictions_score_one_and_leave_the_doubt_of_the_smallest_class() -> None:
     labels, _ = labelled()
     found = statistics.bootstrap_macro_f1(labels, labels, 5, seed=0, resamples=50)
-    assert (found.value, found.lower, found.upper) == (1.0, 1.0, 1.0)
+    smallest = int(np.bincount(labels).min())
+    assert (found.value, found.upper) == (1.0, 1.0)
+    assert found.lower == pytest.approx(1 - statistics.zero_events_bound(smallest, 0.975))
+
+
+# ---- items that are all alike ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1])
+def test_where_all_items_are_alike_the_interval_still_covers(rate: float) -> None:
+    """Of 25 answers none repeats itself, which happens often where a few would: no width would claim that none does."""
+    random = np.random.default_rng(5)
+    covered = []
+    for _ in range(400):
+        values = np.where(random.random(25) < rate, 1.0, 0.0)
+        found = statistics.bootstrap(statistics.mean_of(values), 25, seed=0, resamples=60, span=(0.0, 1.0))
+        if not values.any():
+            assert found.lower == 0.0 and found.upper == pytest.approx(statistics.zero_events_bound(25, 0.975))
+            covered.append(found.upper >= rate)
+    assert len(covered) > 20 and all(covered)
+    # clusters that are all alike are so many units, not so many items
+    apart = statistics.bootstrap(
+        statistics.mean_of(np.zeros(40)), 40, seed=0, resamples=50, clusters=np.arange(40) // 10, span=(0.0, 1.0)
+    )
+    assert apart.upper == pytest.approx(statistics.zero_events_bound(4, 0.975))
+
+
+def test_leaving_items_out_tests_a_mean_as_students_t_does() -> None:
+    values = np.random.default_rng(0).normal(0.3, 1.0, 40)
+    found = statistics.p_other_than_zero(statistics.mean_of(values), 40)
+    assert found == pytest.approx(ttest_1samp(values, 0.0).pvalue)
+    assert statistics.p_other_than_zero(statistics.mean_of(np.zeros(9)), 9) == 1.0
+    assert statistics.p_other_than_zero(statistics.mean_of(np.ones(9)), 9) == 2 * 0.5**9
+    assert statistics.p_other_than_zero(statistics.mean_of(np.ones(1)), 1) == 1.0
+    hole = statistics.ratio_of(np.array([1.0, 0.0]), np.array([1.0, 0.0]))  # no number without the first item
+    assert statistics.p_other_than_zero(hole, 2) == 1.0
+
+
+def test_a_share_of_copies_is_as_sure_as_that_of_the_items_alone() -> None:
+    correct = np.random.default_rng(4).random(60) < 0.8
+    copies = statistics.clustered_proportion(np.repeat(correct, 5), np.arange(300) // 5)
+    alone, careless = statistics.proportion(correct), statistics.proportion(np.repeat(correct, 5))
+    assert copies.value == pytest.approx(alone.value) and copies.n == 300
+    assert copies.upper - copies.lower == pytest.approx(alone.upper - alone.lower, rel=0.04)
+    assert careless.upper - careless.lower < 0.5 * (copies.upper - copies.lower)
+
+
+def test_items_in_clusters_are_worth_fewer() -> None:
+    teacher, student = answers(400, (0.75, 0.08, 0.1, 0.07), seed=2)
+    assert compare(teacher, student).worth == pytest.approx(400)
+    alike = compare(np.repeat(teacher[:40], 10), np.repeat(student[:40], 10), clusters=np.arange(400) // 10)
+    alone = compare(teacher[:40], student[:40], clusters=np.arange(40))
+    assert alike.worth == pytest.approx(40 * (1.6448536 / 1.6848751) ** 2, rel=0.03)  # t with 39 degrees of freedom
+    assert alone.worth == pytest.approx(40)
 
 
 def test_calibration_error_by_hand_and_of_honest_probabilities() -> None:

@@ -21,7 +21,7 @@ from rich.table import Table
 from stillhouse.disk import Holding
 from stillhouse.errors import StillhouseError
 from stillhouse.finish import label_classification, label_generation
-from stillhouse.finish.label import use_words
+from stillhouse.finish.label import audit_counts, use_words
 from stillhouse.plan import Plan, PlannedStep
 from stillhouse.recipe.rights import RightsView
 from stillhouse.rights import DISCLAIMER
@@ -128,10 +128,11 @@ def show_label(label: dict[str, Any]) -> None:
     rows += [(f"cut point: {name}", why) for name, why in label.get("cut_points", {}).items()]
     for row in label["rights"]["subjects"]:
         lifted = f", lifted by {row['lifted_by']}" if row["lifted_by"] else ""
+        revision = f", revision {row['identity']}" if row["identity"] else ""
         rows.append(
             (
                 f"rights: {row['role']} {row['name']}",
-                f"{row['license']}: {row['verdict']}{lifted}",
+                f"{row['license']}: {row['verdict']}{lifted}{revision}",
             )
         )
     rows += [("owed", f"{row['words']} ({row['terms']})") for row in label["rights"]["duties"]]
@@ -140,6 +141,8 @@ def show_label(label: dict[str, Any]) -> None:
         rows.append(("statement", f"{statement['who']}, {statement['when']}: {statement['why']}"))
     rows.append(("declared use", f"{use_words(label['rights'])}. {label['rights']['disclaimer']}"))
     rows += [(f"gate: {gate['name']}", f"{gate['status']}: {gate['words']}") for gate in label.get("gates", [])]
+    rows += [("worst group", one["words"]) for one in label.get("audit", []) if one["probe"] == "worst group"]
+    rows += [(f"audit: {probe}", counts) for probe, counts in audit_counts(label.get("audit", []))]
     rows += [
         (f"despite {one['gate']}", f"{one['words']}; because: {one['because']}") for one in label.get("despite", [])
     ]

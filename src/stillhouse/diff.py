@@ -24,7 +24,7 @@ from stillhouse import cuts, documents
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.judgement import EVALUATION, GATES
 from stillhouse.finish.predictions import PREDICTIONS
-from stillhouse.statistics import bootstrap, mcnemar_exact, mean_of
+from stillhouse.statistics import Outcomes, mcnemar_exact
 from stillhouse.store import Manifest, flatten, read_sealed
 from stillhouse.workplace import FOLDERS
 
@@ -168,13 +168,16 @@ def _documents(a: _Run, b: _Run) -> tuple[Change, ...]:
 def _paired(a: _Run, b: _Run) -> tuple[str, ...]:
     """The students that ship, on the test documents that both runs judged."""
     one, other = a.right(), b.right()
+    first, second = (run.recipe().get("task") for run in (a, b))
+    if first and second and first != second:
+        return (f"one run is of {first}, the other of {second}: what came out of them cannot be compared",)
     shared = sorted(set(one) & set(other))
     if not one or not other:
         return ()
     if len(shared) < _FEWEST:
         return (f"the runs share {len(shared)} test documents: too few to compare their students on",)
     before, after = (np.array([right[key] for key in shared]) for right in (one, other))
-    found = bootstrap(mean_of(after.astype(float) - before), len(shared), seed=0)
+    found = Outcomes.paired(before, after).mean()
     test = mcnemar_exact(before, after)
     told = found.lower > 0 or found.upper < 0
     return (

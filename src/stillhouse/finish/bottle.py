@@ -46,7 +46,8 @@ def inspect_bottle(folder: Path, *, key: PublicKey | None = None, in_repository:
     at the top do not count. Raises :class:`StillhouseError` where the folder is no bottle.
     """
     found = sealing.inspect(folder, key=key, in_repository=in_repository)
-    broken = [shown(one) for one in _broken_duties(folder)]  # the words are of a label that anybody may have written
+    # the words are of a label that anybody may have written
+    broken = [shown(one) for one in _at_odds_with_its_label(folder, found.digests)]
     return replace(found, problems=[*found.problems, *broken], trusted=found.trusted and not broken)
 
 
@@ -72,15 +73,18 @@ def sign_bottle(folder: Path, key: PrivateKey, *, again: bool = False) -> None:
     sealing.sign(folder, key, found.digests, name=str(read_label(folder).get("name")))
 
 
-def _broken_duties(folder: Path) -> list[str]:
-    """What the label says is owed, and the bottle does not carry."""
+def _at_odds_with_its_label(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """What the label says is owed, and the bottle does not carry; and what it ships without being a file of the bottle,
+    since that is opened and has no checksum. files: of the bottle, by name."""
     try:
         if not (folder / LABEL).is_file():  # to open a pipe is to wait for somebody to write
             raise FileNotFoundError
         label = json.loads((folder / LABEL).read_text("utf-8"))
-        return check(folder, label)
+        shipped = str(label["shipped"]["file"])
+        elsewhere = [] if shipped in files else [f"{LABEL} ships {shipped}, which is no file of the bottle"]
+        return [*check(folder, label), *elsewhere]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return [f"{LABEL} is missing or unreadable: what the bottle owes cannot be checked"]
+        return [f"{LABEL} is missing or unreadable: what the bottle owes and ships cannot be checked"]
 
 
 @dataclass(frozen=True)

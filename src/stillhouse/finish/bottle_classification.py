@@ -52,13 +52,22 @@ class Classifier(Bottle):
             longest = int(label["shipped"]["max_length"])
         except (ValueError, KeyError, TypeError) as error:
             raise no_bottle(folder) from error
+        if longest < 1 or len(labels) < 2:
+            raise no_bottle(folder)
         abstaining = Abstaining.of_row(label["abstain"]) if label.get("abstain") else None
         opened = OnnxClassifier(artifact, folder, max_length=longest, threads=threads)
         return cls(folder, label, labels, opened, abstaining)
 
     def predict_proba(self, texts: Sequence[str], *, batch_size: int = 32) -> npt.NDArray[np.float32]:
         """Probabilities (N, K), columns in the order of ``labels``."""
-        return np.asarray(self.classifier.predict_proba(texts, batch_size=batch_size), dtype=np.float32)
+        found = np.asarray(self.classifier.predict_proba(texts, batch_size=batch_size), dtype=np.float32)
+        if len(found) and found.shape[1] != len(self.labels):
+            raise StillhouseError(
+                f"the model tells {found.shape[1]} labels apart, and its label.json names {len(self.labels)}",
+                where=str(self.folder),
+                fix="take the bottle again from where it was made",
+            )
+        return found
 
     def predict(
         self, texts: Sequence[str], *, batch_size: int = 32, teacher: AskTeacher | None = None

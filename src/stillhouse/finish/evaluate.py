@@ -20,6 +20,7 @@ from stillhouse.statistics import (
     Retention,
     bootstrap_macro_f1,
     calibration_error,
+    clustered_proportion,
     mcnemar_exact,
     mean_of,
     proportion,
@@ -72,37 +73,48 @@ def evaluate(
     slices: Mapping[str, Bools],
     resamples: int,
     seed: int,
+    clusters: Sequence[str] | None = None,
 ) -> list[Row]:
-    """Rows for every artifact against gold (N,) and, but for the teacher itself, against the teacher."""
+    """Rows for every artifact against gold (N,) and, but for the teacher itself, against the teacher.
+
+    clusters (N,): documents of equal name count together, in every interval.
+    """
     teacher = artifacts[TEACHER]
+    names = None if clusters is None else np.asarray(clusters)
+
+    def share(artifact: str, metric: str, slice_name: str, flags: Bools, mask: Bools) -> Row:
+        """Of the documents of ``mask``, which has some; those that are all of one cluster have no interval."""
+        together = None if names is None else names[mask]
+        if together is None:
+            return _row(artifact, metric, slice_name, proportion(flags[mask]))
+        if len(set(together)) == 1:
+            return Row(artifact, metric, slice_name, float(flags[mask].mean()), None, None, int(mask.sum()))
+        return _row(artifact, metric, slice_name, clustered_proportion(flags[mask], together))
+
+    every: Bools = np.ones(len(gold), dtype=np.bool_)
     rows: list[Row] = []
     for name, answers in artifacts.items():
         correct = answers.labels == gold
-        rows.append(_row(name, "accuracy", "all", proportion(correct)))
-        f1 = bootstrap_macro_f1(gold, answers.labels, len(labels), resamples=resamples, seed=seed)
+        rows.append(share(name, "accuracy", "all", correct, every))
+        f1 = bootstrap_macro_f1(gold, answers.labels, len(labels), resamples=resamples, seed=seed, clusters=clusters)
         rows.append(_row(name, "macro_f1", "all", f1))
         for index, label in enumerate(labels):
             here = gold == index
             if here.any():
-                rows.append(_row(name, "recall", f"label={label}", proportion(correct[here])))
+                rows.append(share(name, "recall", f"label={label}", correct, here))
         for slice_name, mask in slices.items():
             if mask.any():
-                rows.append(_row(name, "accuracy", slice_name, proportion(correct[mask])))
+                rows.append(share(name, "accuracy", slice_name, correct, mask))
         if answers.probs is not None:
             error = calibration_error(answers.probs, gold)
             rows.append(Row(name, "calibration_error", "all", error, None, None, len(gold)))
         if name != TEACHER:
-            rows += _against_teacher(name, answers, teacher, gold)
-    return rows
-
-
-def _against_teacher(name: str, answers: Answers, teacher: Answers, gold: Ints) -> list[Row]:
-    rows = [_row(name, "agreement", "all", proportion(answers.labels == teacher.labels))]
-    wrong = teacher.labels != gold
-    if wrong.any():
-        rows.append(_row(name, "inherited_errors", "all", proportion(answers.labels[wrong] == teacher.labels[wrong])))
-    test = mcnemar_exact(teacher.labels == gold, answers.labels == gold)
-    rows.append(Row(name, "mcnemar_p", "against teacher", test.p_value, None, None, test.b + test.c))
+            agreed, wrong = answers.labels == teacher.labels, teacher.labels != gold
+            rows.append(share(name, "agreement", "all", agreed, every))
+            if wrong.any():
+                rows.append(share(name, "inherited_errors", "all", agreed, wrong))
+            test = mcnemar_exact(teacher.labels == gold, answers.labels == gold)
+            rows.append(Row(name, "mcnemar_p", "against teacher", test.p_value, None, None, test.b + test.c))
     return rows
 
 
@@ -184,14 +196,26 @@ def slice_retention_rows(
 
 
 def gap_rows(
-    name: str, gold: Ints, artifacts: Mapping[str, Answers], baselines: Sequence[str], *, resamples: int, seed: int
+    name: str,
+    gold: Ints,
+    artifacts: Mapping[str, Answers],
+    baselines: Sequence[str],
+    *,
+    resamples: int,
+    seed: int,
+    clusters: Sequence[str] | None = None,
 ) -> list[Row]:
     """How far ``name`` came from each baseline towards the teacher; a gap that is not certified has no value."""
     rows = []
     for baseline in baselines:
         columns = [artifacts[one].labels == gold for one in (TEACHER, name, baseline)]
         found = recovered_gap(
-            mean_of(np.stack(columns, axis=1)), len(gold), better="higher", seed=seed, resamples=resamples
+            mean_of(np.stack(columns, axis=1)),
+            len(gold),
+            better="higher",
+            seed=seed,
+            resamples=resamples,
+            clusters=clusters,
         )
         metric = f"recovered_gap_over_{baseline}"
         empty = Row(name, metric, "all", None, None, None, found.n)

@@ -9,6 +9,7 @@ stop = refused(gates, required=("retention", "flips"), strict=False, despite=("f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -17,7 +18,7 @@ from stillhouse.finish.audit.findings import Finding, Status
 from stillhouse.finish.generation.contrast import Contrast
 from stillhouse.finish.generation.summary import deciding
 from stillhouse.recipe.model import GateName
-from stillhouse.statistics import Retention, items_needed
+from stillhouse.statistics import Retention, clopper_pearson_upper, items_needed
 
 # which probes of the audit a gate looks at; groups that were too small to judge keep it from being passed
 PROBES: dict[GateName, tuple[str, ...]] = {
@@ -60,11 +61,14 @@ class Gate:
     advice: str
 
 
-def retention_gate(kept: Retention, *, margin: float, discordant: float, what: str = "accuracy") -> Gate:
+def retention_gate(
+    kept: Retention, *, margin: float, discordant: float, what: str = "accuracy", items: str = "test documents"
+) -> Gate:
     """Whether the student is shown to lie less than ``margin`` (accuracy, or another share) below its teacher.
 
     discordant: share of items that just one of them got right. A test is too small where even an equal student, with
-    as many discordant answers, would be shown less often than four times in five.
+    as many discordant answers, would be shown less often than four times in five; items that lie in clusters count for
+    what they are worth.
     """
     said = (
         f"{what}, student − teacher: {100 * kept.difference.value:+.1f} points, one-sided 95 % lower bound "
@@ -73,14 +77,20 @@ def retention_gate(kept: Retention, *, margin: float, discordant: float, what: s
     if kept.difference_lower_95 > -margin:
         return Gate("retention", "passed", said, "")
     needed = items_needed(max(discordant, 1.0 / kept.n), margin)
-    if kept.n < needed and kept.difference.upper >= -margin:
-        return Gate(
-            "retention",
-            "not certified",
-            f"{said}; {kept.n} test documents cannot show it, {needed} could",
-            ADVICE["retention"],
-        )
+    if kept.worth < needed and kept.difference.upper >= -margin:
+        as_these = math.ceil(needed * kept.n / kept.worth)
+        clustered = f", worth {kept.worth:.0f} independent ones," if kept.worth < kept.n - 0.5 else ""
+        words = f"{said}; {kept.n:,} {items}{clustered} cannot show it, {as_these:,} could"
+        return Gate("retention", "not certified", words, ADVICE["retention"])
     return Gate("retention", "failed", said, ADVICE["retention"])
+
+
+def nothing_retained() -> Gate:
+    """The gate where no answer of both could be held against a gold."""
+    words = "no right answers of teacher and student could be compared: there is no gold, no verifier, or no teacher"
+    return Gate(
+        "retention", "not certified", words, "give a gold (`raw.sources.columns.label`) and `ferment.answers.verify`"
+    )
 
 
 def distillation_gate(contrasts: Sequence[Contrast]) -> Gate:
@@ -102,9 +112,18 @@ def distillation_gate(contrasts: Sequence[Contrast]) -> Gate:
 
 
 def parity_gate(agreement: float, n: int, *, artifact: str, allowed: float) -> Gate:
-    """Whether what ships names the same label as float32 on all but ``allowed`` of ``n`` texts."""
+    """Whether what ships is shown to name the same label as float32 on all but ``allowed`` of texts, by ``n`` of them.
+
+    By the exact bound of Clopper and Pearson: no difference on a few texts shows little.
+    """
     words = f"{artifact} differs from float32 on {1 - agreement:.2%} of {n} texts, allowed {allowed:.2%}"
-    return Gate("parity", "passed" if 1 - agreement <= allowed else "failed", words, ADVICE["parity"])
+    bound = clopper_pearson_upper(round((1 - agreement) * n), n)
+    if bound <= allowed:
+        return Gate("parity", "passed", words, "")
+    if 1 - agreement <= allowed:
+        said = f"{words}; so few texts leave room for {bound:.2%} (one-sided 95 % bound)"
+        return Gate("parity", "not certified", said, "give more texts for validation or training")
+    return Gate("parity", "failed", words, ADVICE["parity"])
 
 
 def of_findings(name: GateName, findings: Sequence[Finding]) -> Gate:
@@ -115,7 +134,7 @@ def of_findings(name: GateName, findings: Sequence[Finding]) -> Gate:
     by = {status: [one for one in judged if one.status == status] for status in get_args(Status)}
     for status in ("failed", "not certified"):
         if by[status]:
-            words = "; ".join(one.words for one in by[status][:3])
+            words = "; ".join(one.words.removesuffix(".") for one in by[status][:3])
             more = f"; and {len(by[status]) - 3} more" if len(by[status]) > 3 else ""
             advice = dict.fromkeys(one.advice or ADVICE[name] for one in by[status])
             return Gate(name, status, words + more, "; ".join(advice))

@@ -45,7 +45,7 @@ from stillhouse.signals import ClassProbs, apply_bias
 from stillhouse.teachers import score_texts
 from stillhouse.workplace import Places, Progress, StageResult, silent
 
-VERSION = 3
+VERSION = 4
 LIBRARIES = ("onnx", "onnxruntime", "torch", "transformers", "scikit-learn", "numpy")
 
 
@@ -74,13 +74,13 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
     answered, gold_seen = _controls(recipe, places, test)
     rivals = {**baselines(places.sealed("raw"), signal, test.texts, seed=settings.seed), **answered}
     artifacts = {TEACHER: Answers.of(test.teacher_probs), **exported.answers, **rivals}
-    rows = evaluate(test.gold, artifacts, labels=recipe.labels, slices=test.slices, **bootstrap)
+    clusters = test.clusters(settings.clusters)
+    rows = evaluate(test.gold, artifacts, labels=recipe.labels, slices=test.slices, clusters=clusters, **bootstrap)
     ask_teacher = _asking(recipe, places, signal)
     teacher_speed = _teacher_speed(recipe, ask_teacher, test.texts)
     their_bytes = teacher_bytes(recipe, cache=places.cache, base=places.base)
     rows += speed_and_size_rows(exported.artifacts, teacher_speed, their_bytes)
     against = {"labels": len(recipe.labels), "margin": settings.margin, **bootstrap}
-    clusters = test.clusters(settings.clusters)
     kept = {
         name: retain(test.gold, artifacts[TEACHER], answers, clusters=clusters, **against)  # type: ignore[arg-type]
         for name, answers in exported.answers.items()
@@ -96,7 +96,7 @@ def run(recipe: Classification, places: Places, progress: Progress) -> StageResu
         clusters=clusters,
         **against,  # type: ignore[arg-type]
     )
-    rows += gap_rows(shipped, test.gold, artifacts, list(rivals), **bootstrap)
+    rows += gap_rows(shipped, test.gold, artifacts, list(rivals), clusters=clusters, **bootstrap)
     progress("auditing", 0, 1)
     student_probs = artifacts[shipped].probs
     assert student_probs is not None  # noqa: S101 - an export gives probabilities

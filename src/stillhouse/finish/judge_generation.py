@@ -20,7 +20,7 @@ from stillhouse.finish.audit_generation import audit_of
 from stillhouse.finish.evaluate import TEACHER
 from stillhouse.finish.export.bottled import parity
 from stillhouse.finish.export_generation import export_problems, exports_of
-from stillhouse.finish.gates import Gate, distillation_gate, of_findings, retention_gate
+from stillhouse.finish.gates import Gate, distillation_gate, nothing_retained, of_findings, retention_gate
 from stillhouse.finish.generation.contrast import STUDENT
 from stillhouse.finish.generation.decoding import Speed, measure, parameters, weight_bytes
 from stillhouse.finish.generation.hearing import Certainty, Heard, Limits, hear
@@ -41,7 +41,7 @@ from stillhouse.teachers.sequences import asked
 from stillhouse.verifiers import by_name
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 1
+VERSION = 2
 READS = ("finish.name",)  # GGUF files hold it
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "gguf", "xllamacpp", "onnx", "onnxscript", "onnxruntime")
 
@@ -152,11 +152,11 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     return StageResult({"rows_in": len(rows_in), "kept": heard.judged, "cut": 0, "failed": failed, **summary}, facts)
 
 
-def _retention(heard: Heard, recipe: Generation) -> Gate | None:
+def _retention(heard: Heard, recipe: Generation) -> Gate:
     """Right answers beside the teacher's, where there are any to compare."""
     right = heard.right or {}
     if TEACHER not in right or not len(right[STUDENT]):
-        return None
+        return nothing_retained()
     settings = recipe.finish.evaluate
     kept = retention(
         right[TEACHER],
@@ -167,7 +167,11 @@ def _retention(heard: Heard, recipe: Generation) -> Gate | None:
         resamples=settings.resamples,
     )
     return retention_gate(
-        kept, margin=settings.margin, discordant=float((right[TEACHER] != right[STUDENT]).mean()), what="right answers"
+        kept,
+        margin=settings.margin,
+        discordant=float((right[TEACHER] != right[STUDENT]).mean()),
+        what="right answers",
+        items="prompts with a gold",
     )
 
 

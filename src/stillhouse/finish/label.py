@@ -6,6 +6,7 @@ evaluation's rows and summary or from the sealed stages; none is computed here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,9 +146,11 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
     ]
     if label["despite"]:
         lines += ["", "## Bottled despite", ""]
-        lines += [f"- **{one['gate']}**: {one['words']}. Because: {one['because']}" for one in label["despite"]]
+        lines += [
+            f"- **{one['gate']}**: {_line(one['words'])}. Because: {_line(one['because'])}" for one in label["despite"]
+        ]
     if label["warnings"]:
-        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in label["warnings"])]
+        lines += ["", "## Warnings", "", *(f"- {_line(warning)}" for warning in label["warnings"])]
     lines += [
         "",
         "## Strength",
@@ -179,18 +182,36 @@ def _gate_lines(label: dict[str, Any]) -> list[str]:
     """The gates, and what the audit found, in words."""
     lines = ["## Gates and audit", "", "| gate | | found |", "|---|---|---|"]
     lines += [f"| {gate['name']} | {gate['status']} | {_cell(gate['words'])} |" for gate in label["gates"]]
-    counted: dict[tuple[str, str], int] = {}
-    for one in label["audit"]:
-        key = (one["probe"], one["status"])
-        counted[key] = counted.get(key, 0) + 1
-    lines += ["", *(f"- {probe}: {number} {status}" for (probe, status), number in counted.items())]
-    lines += [f"- {one['words']}" for one in label["audit"] if one["status"] in ("failed", "not certified")]
+    lines += ["", *(f"- {probe}: {counts}" for probe, counts in audit_counts(label["audit"]))]
+    lines += [f"- {_line(words)}" for words in told_of_audit(label["audit"])]
     return [*lines, ""]
 
 
+def audit_counts(audit: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each probe of the audit, and how many of its findings have which status."""
+    counted: dict[str, Counter[str]] = {}
+    for one in audit:
+        counted.setdefault(one["probe"], Counter())[one["status"]] += 1
+    return [
+        (probe, ", ".join(f"{number} {status}" for status, number in found.items())) for probe, found in counted.items()
+    ]
+
+
+def told_of_audit(audit: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a user should read of the audit: the worst-served group in any case, and all that did not pass."""
+    return [
+        one["words"] for one in audit if one["probe"] == "worst group" or one["status"] in ("failed", "not certified")
+    ]
+
+
+def _line(words: str) -> str:
+    """In one line, whatever a group is called or a student said: a line break could begin another section."""
+    return " ".join(words.split())
+
+
 def _cell(words: str) -> str:
-    """In one line of a table, whatever a group is called or a student said."""
-    return " ".join(words.split()).replace("|", "\\|")
+    """In one line of a table."""
+    return _line(words).replace("|", "\\|")
 
 
 def _use_lines(snippets: Mapping[str, Sequence[str]]) -> list[str]:
@@ -231,12 +252,13 @@ def use_words(rights: dict[str, Any]) -> str:
 
 def _rights_line(row: dict[str, Any]) -> str:
     lifted = f" (was {row['lifted_from']}, lifted by {row['lifted_by']})" if row["lifted_by"] else ""
+    revision = f", revision {row['identity']}" if row["identity"] else ""
     documents = "; ".join(
         f"{one['title']}, {one['dated'] or 'undated'}, read {one['read']}" for one in row["documents"]
     )
     return (
-        f"| {row['role']} `{row['name']}` | `{row['address']}` | {row['license']} | {row['verdict']}{lifted} | "
-        f"{documents or 'none'} |"
+        f"| {row['role']} `{row['name']}` | `{row['address']}`{revision} | {row['license']} | "
+        f"{row['verdict']}{lifted} | {documents or 'none'} |"
     )
 
 

@@ -151,7 +151,12 @@ def size_words(size: dict[str, Any]) -> str:
 
 
 def retention_words(kept: dict[str, Any]) -> str:
-    """Retention as a ratio, plain and corrected for chance, or why there is none."""
+    """Retention as a ratio, plain and corrected for chance, each with its bound, or why there is none."""
     if kept["ratio"] is None or kept["chance_corrected"] is None:
         return str(kept["not_certified"])
-    return f"{kept['ratio']:.3f} of the teacher's accuracy, {kept['chance_corrected']:.3f} corrected for chance"
+
+    def bounded(name: str) -> str:
+        lower = kept.get(f"{name}_lower_95")  # labels of before have none
+        return f"{kept[name]:.3f}" + ("" if lower is None else f" (one-sided 95 % lower bound {lower:.3f})")
+
+    return f"{bounded('ratio')} of the teacher's accuracy, {bounded('chance_corrected')} corrected for chance"

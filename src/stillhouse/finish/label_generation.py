@@ -54,7 +54,7 @@ def card_parts(label: dict[str, Any]) -> CardParts:
         intro=f"`{label['task']}` model",
         metrics=metrics,
         strength=[
-            "Measured on held-out documents; what is shipped here, in this precision, is what was measured.",
+            "Measured on held-out text and prompts; what is shipped here, in this precision, is what was measured.",
             "",
             *_table(strength["artifacts"]),
             "",

@@ -88,7 +88,9 @@ def _words(name: str, shipped: str, gold_seen: Mapping[str, int]) -> str | None:
 def _retention(kept: Retention) -> dict[str, Any]:
     return {
         "ratio": kept.ratio.value if kept.ratio else None,
+        "ratio_lower_95": kept.ratio_lower_95,
         "chance_corrected": kept.chance_corrected.value if kept.chance_corrected else None,
+        "chance_corrected_lower_95": kept.chance_corrected_lower_95,
         "not_certified": kept.not_certified,
         "difference": kept.difference.value,
         "difference_lower_95": kept.difference_lower_95,

@@ -41,7 +41,7 @@ def cuts(chart: Chart) -> list[Html]:
         ),
     ]
     return [
-        element("p", f"{count(len(fates))} training documents, each in one of three cuts. {_THREE}"),
+        element("p", f"{count(len(fates))} {chart.what}, each in one of three cuts. {_THREE}"),
         *strip,
         *(_cut(one, np.array(fates)) for one in chart.cuts),
         *_prices(chart.told["prices"]),

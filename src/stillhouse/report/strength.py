@@ -198,6 +198,7 @@ def _contrasts(judged: Judgement) -> list[Html]:
     return [
         element("h3", "Was it worth it? The student against its controls"),
         table("Contrasts", columns, rows, heard=True),
+        element("p", "What the student is called keeps to 5 % of error over all of these together.", class_="quiet"),
     ]
 
 

@@ -102,10 +102,10 @@ ASKS = {
     "raw": "What goes in, and may it?",
     "ferment": "What does the teacher know about it?",
     "scores": "How doubtful, how easy is each row?",
-    "cuts": "Which training documents are worth teaching?",
+    "cuts": "What is worth teaching?",
     "distill": "What was learnt?",
     "controls": "What would have been learnt without a teacher?",
-    "judge": "What did we get, on the test documents?",
+    "judge": "What did we get, on what was held out?",
     "finish": "Dare we ship it?",
 }
 

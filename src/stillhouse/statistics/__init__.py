@@ -16,6 +16,7 @@ normal bound 88.0 to 95.1 %. With clusters (10 to 50 of 4 to 20 items) they cove
 from stillhouse.statistics.fixed_sequence import Held, loosest_kept, strictest_lost
 from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
+from stillhouse.statistics.jackknife import p_other_than_zero
 from stillhouse.statistics.non_inferiority import Retention, one_sided_p, retention
 from stillhouse.statistics.outcomes import Mean, OutcomeGap, Outcomes
 from stillhouse.statistics.over_seeds import OverSeeds, over_seeds, resample_seeds
@@ -47,6 +48,7 @@ from stillhouse.statistics.proportions import (
     zero_events_bound,
 )
 from stillhouse.statistics.resampling import Metric, bootstrap, mean_of, ratio_of, resample
+from stillhouse.statistics.score_bounds import clustered_proportion
 from stillhouse.statistics.significance import McNemar, holm, items_needed, mcnemar_exact
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "calibration_error",
     "clopper_pearson_lower",
     "clopper_pearson_upper",
+    "clustered_proportion",
     "confusion",
     "driven_apart",
     "from_the_rest",
@@ -87,6 +90,7 @@ __all__ = [
     "mean_of",
     "one_sided_p",
     "over_seeds",
+    "p_other_than_zero",
     "proportion",
     "ratio_of",
     "recall_per_class",

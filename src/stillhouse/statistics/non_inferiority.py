@@ -29,6 +29,7 @@ class Retention:
 
     ``ratio`` is S/T, ``chance_corrected`` (S - chance)/(T - chance), ``difference`` S - T (negative: the student is
     worse). A ``*_lower_95`` is the one-sided 95 % lower bound. ``non_inferior`` is None when no margin was asked for.
+    ``worth``: of how many independent items the bound of the difference would be as close; ``n`` without clusters.
     """
 
     n: int
@@ -42,6 +43,7 @@ class Retention:
     chance_corrected_lower_95: float | None
     not_certified: str | None
     non_inferior: bool | None
+    worth: float
 
 
 def retention(
@@ -60,8 +62,8 @@ def retention(
     With ``clusters`` (n,), items of one document or template, every interval and bound takes the cluster as its unit.
     A ratio to a teacher not clearly above chance means nothing: it is None and ``not_certified`` says why.
 
-    Interval and bound differ by design where no item is discordant: the interval is then [0, 0], the bound stays
-    below 0, because n equal answers do not prove two equal models.
+    Where no item is discordant, every resample is alike; the interval is then the rule of three's, because n equal
+    answers do not prove two equal models.
     """
     teacher, student = paired_flags(teacher_correct, student_correct, "retention")
     demand(0.0 <= chance < 1.0, f"chance is {chance}", "retention", "give an accuracy from 0 to below 1")
@@ -79,13 +81,15 @@ def retention(
     )
     difference = float((pairs.student - pairs.teacher).mean())
     difference_lower = pairs.lower(lambda x: STUDENT - TEACHER - x, difference, floor=-1.0)
-    ratio, ratio_lower, _ = _kept(pairs, draws, 0.0)
-    corrected, corrected_lower, reason = _kept(pairs, draws, chance)
+    units = int(member.max()) + 1
+    interval = percentile_interval(difference, draws[:, 1] - draws[:, 0], n, span=(-1.0, 1.0), units=units)
+    ratio, ratio_lower, _ = _kept(pairs, draws, 0.0, units)
+    corrected, corrected_lower, reason = _kept(pairs, draws, chance, units)
     return Retention(
         n=n,
         teacher=pairs.accuracy(TEACHER),
         student=pairs.accuracy(STUDENT),
-        difference=percentile_interval(difference, draws[:, 1] - draws[:, 0], n),
+        difference=interval,
         difference_lower_95=difference_lower,
         ratio=ratio,
         ratio_lower_95=ratio_lower,
@@ -93,6 +97,7 @@ def retention(
         chance_corrected_lower_95=corrected_lower,
         not_certified=reason,
         non_inferior=None if margin is None else difference_lower > -margin,
+        worth=pairs.worth(STUDENT - TEACHER - difference),
     )
 
 
@@ -119,7 +124,7 @@ def one_sided_p(
     return pairs.above(STUDENT - TEACHER - bound, STUDENT - TEACHER - difference)
 
 
-def _kept(pairs: Pairs, draws: Floats, chance: float) -> tuple[Interval | None, float | None, str | None]:
+def _kept(pairs: Pairs, draws: Floats, chance: float, units: int) -> tuple[Interval | None, float | None, str | None]:
     """(S - chance)/(T - chance) with its one-sided lower bound, or the reason why neither can be stated."""
     t, s = float(pairs.teacher.mean()), float(pairs.student.mean())
     effective, quantile = pairs.effective(TEACHER, 0.95)
@@ -137,4 +142,6 @@ def _kept(pairs: Pairs, draws: Floats, chance: float) -> tuple[Interval | None, 
     lower = pairs.lower(lambda x: STUDENT - x * TEACHER - (1.0 - x) * chance, value, floor=floor)
     above = draws[:, 0] > chance  # a resampled teacher at or below chance has no ratio
     ratios = (draws[above, 1] - chance) / (draws[above, 0] - chance)
-    return percentile_interval(value, ratios, pairs.teacher.size), lower, None
+    # an item that only one of them gets right moves the ratio by 1 / (T - chance) of an item
+    span = (value - 1 / (t - chance), value + 1 / (t - chance))
+    return percentile_interval(value, ratios, pairs.teacher.size, span=span, units=units), lower, None

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from stillhouse.statistics.inputs import Flags, Floats, Ints, as_class_pairs, as_classes, demand, scipy_part
 from stillhouse.statistics.proportions import Interval
-from stillhouse.statistics.resampling import Metric, bootstrap, percentile_interval, resample
+from stillhouse.statistics.resampling import Metric, percentile_interval, resample, units_of
 
 
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
@@ -62,16 +62,21 @@ def bootstrap_macro_f1(
     resamples: int = 2000,
     clusters: ArrayLike | None = None,
 ) -> Interval:
-    """Macro F1 with its percentile bootstrap interval; a class absent from a resample is left out of its mean."""
+    """Macro F1 with its percentile bootstrap interval; a class absent from a resample is left out of its mean.
+
+    Where every answer is right, or every one alike, the rule of three of the smallest class with a label bounds it.
+    """
     truth, guess = as_class_pairs(labels, predictions, k, "bootstrap_macro_f1")
     hits, support, guessed = (_totals(c, k, w) for c, w in ((truth, truth == guess), (truth, None), (guess, None)))
-    return bootstrap(
-        lambda weights: _macro_f1(hits(weights), support(weights), guessed(weights)),
-        truth.size,
-        seed=seed,
-        resamples=resamples,
-        clusters=clusters,
-    )
+
+    def metric(weights: Floats) -> Floats:
+        return _macro_f1(hits(weights), support(weights), guessed(weights))
+
+    draws = resample(metric, truth.size, seed=seed, resamples=resamples, clusters=clusters)
+    smallest = np.unique(truth, return_counts=True)[1].min()
+    units = min(units_of(truth.size, clusters), int(smallest))
+    value = float(metric(np.ones((1, truth.size)))[0])
+    return percentile_interval(value, draws, truth.size, span=(0.0, 1.0), units=units)
 
 
 def bootstrap_recall(
@@ -99,7 +104,7 @@ def bootstrap_recall(
     )
     table = confusion(truth, guess, k)
     values, sizes = recall_per_class(table), table.sum(axis=1)
-    return tuple(percentile_interval(float(values[c]), draws[:, c], int(sizes[c])) for c in range(k))
+    return tuple(percentile_interval(float(values[c]), draws[:, c], int(sizes[c]), span=(0.0, 1.0)) for c in range(k))
 
 
 def _recall(hits: Floats, support: Floats) -> Floats:

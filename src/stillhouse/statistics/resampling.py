@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stillhouse.statistics.inputs import Floats, as_members, demand
-from stillhouse.statistics.proportions import Interval
+from stillhouse.statistics.proportions import Interval, zero_events_bound
 
 Metric = Callable[[Floats], Floats]  # weights (B, n) -> one value per resample (B,), or k of them (B, k)
+Span = tuple[float, float]  # the least and the most that a single item can be
 
 _CHUNK = 1 << 21  # weights held at once: 16 MB of doubles
+_ALIKE = 1e-12  # draws that differ by less differ by rounding
 
 
 def resample(metric: Metric, n: int, *, seed: int, resamples: int = 2000, clusters: ArrayLike | None = None) -> Floats:
@@ -50,12 +52,26 @@ def resample(metric: Metric, n: int, *, seed: int, resamples: int = 2000, cluste
 
 
 def bootstrap(
-    metric: Metric, n: int, *, seed: int, resamples: int = 2000, clusters: ArrayLike | None = None
+    metric: Metric,
+    n: int,
+    *,
+    seed: int,
+    resamples: int = 2000,
+    clusters: ArrayLike | None = None,
+    span: Span | None = None,
 ) -> Interval:
-    """The percentile bootstrap interval of a ``metric`` that gives one value per row of weights (see ``resample``)."""
+    """The percentile bootstrap interval of a ``metric`` that gives one value per row of weights (see ``resample``).
+
+    span: as for :func:`percentile_interval`; items, or clusters, are its units.
+    """
     value = float(metric(np.ones((1, n)))[0])
     draws = resample(metric, n, seed=seed, resamples=resamples, clusters=clusters)
-    return percentile_interval(value, draws, n)
+    return percentile_interval(value, draws, n, span=span, units=units_of(n, clusters))
+
+
+def units_of(n: int, clusters: ArrayLike | None) -> int:
+    """How many items, or clusters of them, are drawn."""
+    return n if clusters is None else int(as_members(clusters, n).max()) + 1
 
 
 def mean_of(values: ArrayLike) -> Metric:
@@ -91,10 +107,20 @@ def ratio_of(sums: ArrayLike, counts: ArrayLike) -> Metric:
     return metric
 
 
-def percentile_interval(value: float, draws: Floats, n: int) -> Interval:
-    """The ``value`` with the 2.5 and 97.5 % quantiles of its ``draws`` (B,), nan draws left out; all nan gives nan."""
+def percentile_interval(
+    value: float, draws: Floats, n: int, *, span: Span | None = None, units: int | None = None
+) -> Interval:
+    """The ``value`` with the 2.5 and 97.5 % quantiles of its ``draws`` (B,), nan draws left out; all nan gives nan.
+
+    span: where no draw differs from another, the interval is not left without any width: of ``units`` that are all
+    alike (as many as ``n`` where nothing is said), a share may still be otherwise, see :func:`.zero_events_bound`, and
+    be the least or the most that there can be.
+    """
     known = draws[~np.isnan(draws)]  # a resample without the class, or without a usable teacher, says nothing
     if math.isnan(value) or known.size == 0:
         return Interval(value, math.nan, math.nan, n)
-    lower, upper = np.quantile(known, [0.025, 0.975])
-    return Interval(value, float(lower), float(upper), n)
+    lower, upper = (float(one) for one in np.quantile(known, [0.025, 0.975]))
+    if span is not None and upper - lower < _ALIKE:
+        share, (least, most) = zero_events_bound(units or n, 0.975), span
+        lower, upper = value - share * max(value - least, 0.0), value + share * max(most - value, 0.0)
+    return Interval(value, lower, upper, n)

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from stillhouse.statistics.inputs import Floats, Ints, scipy_part
+from stillhouse.statistics.inputs import Floats, Ints, as_flags, as_members, scipy_part
 from stillhouse.statistics.proportions import Interval, wilson_bounds
 
 # The four outcomes of a pair, in the order every count vector below uses: both right, student only, teacher only, none.
@@ -52,6 +53,11 @@ class Pairs:
         quantile = scipy_part("special").ndtri(level) if units == n else scipy_part("special").stdtrit(units - 1, level)
         return counts / effect, float(quantile)
 
+    def worth(self, weights: Floats) -> float:
+        """Of how many independent items a one-sided 95 % bound of the mean of ``weights`` (4,) would be as close."""
+        counts, quantile = self.effective(weights, 0.95)
+        return float(counts.sum()) * (float(scipy_part("special").ndtri(0.95)) / quantile) ** 2
+
     def accuracy(self, weights: Floats) -> Interval:
         """Accuracy of ``TEACHER`` or ``STUDENT`` with Wilson's interval on the effective number of items."""
         effective, quantile = self.effective(weights, 0.975)
@@ -80,6 +86,12 @@ class Pairs:
         special = scipy_part("special")
         z = score(counts, weights)
         return float(special.ndtr(-z) if units == self.member.size else special.stdtr(units - 1, -z))
+
+
+def clustered_proportion(correct: ArrayLike, clusters: ArrayLike) -> Interval:
+    """The share of true items of ``correct`` (n,), with Wilson's 95 % interval of as many items as they are worth."""
+    flags = as_flags(correct, "clustered_proportion").astype(np.float64)
+    return Pairs(flags, flags, as_members(clusters, flags.size)).accuracy(STUDENT)
 
 
 def score(counts: Floats, weights: Floats) -> float:

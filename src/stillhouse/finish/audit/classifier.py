@@ -16,8 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.finish.audit.findings import Finding
-from stillhouse.finish.audit.groups import audit_groups
-from stillhouse.finish.audit.swaps import Control, SwapSet, audit_swaps, control_set, language_of, own_swaps, swap_set
+from stillhouse.finish.audit.groups import group_audit
+from stillhouse.finish.audit.swaps import (
+    Control,
+    SwapSet,
+    audit_swaps,
+    control_set,
+    language_of,
+    own_swaps,
+    p_values_of,
+    swap_set,
+)
 from stillhouse.finish.held_out import HeldOut
 
 Probs = npt.NDArray[np.floating[Any]]
@@ -54,8 +63,11 @@ def audit_classifier(
     ask_teacher: Ask | None,
     clusters: Sequence[str] | None = None,
 ) -> list[Finding]:
-    """Findings about what ships. student_probs: (N, K) about the test documents. clusters: as for the evaluation."""
-    found = audit_groups(
+    """Findings about what ships, with Holm's correction over all tests of groups and of swaps together.
+
+    student_probs: (N, K) about the test documents. clusters: as for the evaluation.
+    """
+    groups = group_audit(
         test.gold,
         test.teacher_probs,
         student_probs,
@@ -69,26 +81,49 @@ def audit_classifier(
         clusters=clusters,
     )
     if not (plan.pairs or plan.own_documents):
-        return found
+        return groups.findings()
     if ask_teacher is None:
         words = "the teacher is behind an endpoint and was not asked about swapped identity words"
-        return [*found, _not_asked(words, plan.flip_limit)]
-    for swaps, harmless in _swap_sets(test, plan):
-        if swaps.texts:
-            asked = [*swaps.texts, *harmless.texts] if harmless else swaps.texts
-            teacher, student = _asked_once(ask_teacher, asked), _asked_once(ask_student, asked)
-            own = len(swaps.texts)
-            found += audit_swaps(
-                swaps,
-                teacher[:own],
-                student[:own],
-                labels,
-                control=Control(harmless, teacher[own:], student[own:]) if harmless else None,
-                flip_limit=plan.flip_limit,
-                resamples=plan.resamples,
-                seed=plan.seed,
-            )
+        return [*groups.findings(), _not_asked(words, plan.flip_limit)]
+    answered = [
+        _Swapped.ask(swaps, harmless, ask_teacher, ask_student)
+        for swaps, harmless in _swap_sets(test, plan)
+        if swaps.texts
+    ]
+    tests = [p_values_of(one.swaps, one.teacher, one.student, flip_limit=plan.flip_limit) for one in answered]
+    found = groups.findings(beside=[p for one in tests for p in one])
+    for place, one in enumerate(answered):
+        others = [p for other, of_other in enumerate(tests) if other != place for p in of_other]
+        found += audit_swaps(
+            one.swaps,
+            one.teacher,
+            one.student,
+            labels,
+            control=one.control,
+            flip_limit=plan.flip_limit,
+            resamples=plan.resamples,
+            seed=plan.seed,
+            beside=[*groups.p_values, *others],
+        )
     return found
+
+
+@dataclass(frozen=True)
+class _Swapped:
+    """What both models say about swapped texts, (N, K) each, and about those of the control."""
+
+    swaps: SwapSet
+    teacher: Probs
+    student: Probs
+    control: Control | None
+
+    @classmethod
+    def ask(cls, swaps: SwapSet, harmless: SwapSet | None, ask_teacher: Ask, ask_student: Ask) -> _Swapped:
+        asked = [*swaps.texts, *harmless.texts] if harmless else swaps.texts
+        teacher, student = _asked_once(ask_teacher, asked), _asked_once(ask_student, asked)
+        own = len(swaps.texts)
+        control = Control(harmless, teacher[own:], student[own:]) if harmless else None
+        return cls(swaps, teacher[:own], student[:own], control)
 
 
 def _asked_once(ask: Ask, texts: Sequence[str]) -> Probs:

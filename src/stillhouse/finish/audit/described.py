@@ -17,7 +17,6 @@ from stillhouse.finish.audit.findings import Finding
 from stillhouse.finish.audit.rates import (
     Both,
     Metric,
-    Tally,
     calibration_errors,
     demographic_parity_difference,
     equalized_odds_difference,
@@ -35,6 +34,7 @@ from stillhouse.statistics import (
     from_the_rest,
     resample,
 )
+from stillhouse.statistics.resampling import percentile_interval
 
 NAMED = 8  # groups of one kind that are named
 _WEIGHTS = 40_000_000  # documents times draws, where draws go document by document
@@ -99,6 +99,7 @@ def gaps(column: Column, answers: Answers, parts: Parts, *, resamples: int, seed
         return []
     tally = tally_of(column, answers, groups)
     draws = tally.draws(resamples, seed)
+    n, smallest = int(tally.count.sum()), int(np.bincount(tally.group, tally.count).min())
     found: list[Finding] = []
     for probe, measure in (
         ("equalized odds", equalized_odds_difference),
@@ -106,15 +107,16 @@ def gaps(column: Column, answers: Answers, parts: Parts, *, resamples: int, seed
     ):
         label = max(labels, key=lambda one: float(measure(tally, one).student))
         plain, drawn = measure(tally, label), measure(tally, label, draws)
-        found.append(_gap(probe, column, answers.labels[label], plain, drawn, int(tally.count.sum())))
+        found.append(_gap(probe, column, answers.labels[label], plain, drawn, n, smallest))
         if probe == "equalized odds":
-            found.append(_ratio(column, answers.labels[label], plain, drawn, _clear_gap(parts, label), tally))
+            found.append(_ratio(column, answers.labels[label], plain, drawn, _clear_gap(parts, label), n, smallest))
     return found
 
 
-def _gap(probe: str, column: Column, label: str, plain: Both, drawn: Both, n: int) -> Finding:
+def _gap(probe: str, column: Column, label: str, plain: Both, drawn: Both, n: int, smallest: int) -> Finding:
     teacher, student = float(plain.teacher), float(plain.student)
-    lower, upper = _middle(drawn.student - drawn.teacher)
+    apart = percentile_interval(student - teacher, drawn.student - drawn.teacher, n, span=(-1.0, 1.0), units=smallest)
+    lower, upper = apart.lower, apart.upper
     words = (
         f"{column.name}: the {probe} difference, label={label}, is {points(teacher)} with the teacher and "
         f"{points(student)} with the student (difference {points(student - teacher)}, 95 % interval {points(lower)} to "
@@ -134,16 +136,18 @@ def _clear_gap(parts: Parts, label: int) -> bool:
     return any(contrast.clear for one in pairs for contrast in from_the_rest(one, TEACHER_RATE, among=among))
 
 
-def _ratio(column: Column, label: str, plain: Both, drawn: Both, clear: bool, tally: Tally) -> Finding:
+def _ratio(column: Column, label: str, plain: Both, drawn: Both, clear: bool, n: int, smallest: int) -> Finding:
     about = f"equalized odds difference, student / teacher, label={label}, {column.place()}"
-    n, teacher, student = int(tally.count.sum()), float(plain.teacher), float(plain.student)
+    teacher, student = float(plain.teacher), float(plain.student)
     if not clear:
         words = f"{column.name}: no ratio of gaps is stated, since the teacher's own gap is not clearly above zero."
         return Finding("gap ratio", about, "reported", teacher, student, None, None, None, None, n, words)
     usable = drawn.teacher > 0
     value = student / teacher
-    lower, upper = _middle(drawn.student[usable] / drawn.teacher[usable])
-    lower, upper = min(lower, value), max(upper, value)
+    span = (value - 1 / teacher, value + 1 / teacher)  # what a document more in one of the rates may do to the ratio
+    ratios = drawn.student[usable] / drawn.teacher[usable]
+    around = percentile_interval(value, ratios, n, span=span, units=smallest)
+    lower, upper = min(around.lower, value), max(around.upper, value)
     words = (
         f"{column.name}: the student's equalized odds difference, label={label}, is {value:.2f} times the teacher's "
         f"(95 % interval {lower:.2f} to {upper:.2f})."
@@ -286,8 +290,3 @@ def _chosen(values: Floats, clear: Flags) -> Ints:
     order = np.argsort(-values, kind="stable")
     kept = [at for at in order if clear[at]][:NAMED]
     return np.array(kept or order[:1], dtype=np.int64)
-
-
-def _middle(draws: Floats) -> tuple[float, float]:
-    lower, upper = np.nanquantile(draws, [0.025, 0.975])
-    return float(lower), float(upper)

@@ -4,11 +4,12 @@
                             resamples=2000, seed=0)
     [finding.words for finding in findings if finding.status == "failed"]
 
-Judged, with Holm's correction over every test of the audit: for each group column and label, that the student holds no
-two groups further apart than the teacher does, in true and in false positive rate, by more than ``gap_limit``; and
-that the student's worst group is no more than ``worst_margin`` of accuracy below the teacher's. ``passed`` is shown
-within the limit (one-sided 95 % bound), ``failed`` shown beyond it, ``not certified`` neither, with the number of
-documents that would tell. A student that does what its teacher does fails nothing: what it inherits is reported.
+Judged, with Holm's correction over every test of the audit, further tests ``beside`` these included: for each group
+column and label, that the student holds no two groups further apart than the teacher does, in true and in false
+positive rate, by more than ``gap_limit``; and that the student's worst group is no more than ``worst_margin`` of
+accuracy below the teacher's. ``passed`` is shown within the limit (one-sided 95 % bound), ``failed`` shown beyond it,
+``not certified`` neither, with the number of documents that would tell. A student that does what its teacher does fails
+nothing: what it inherits is reported.
 
 Of two labels only the last is spoken of, since the rates of the other say the same. Selection rates are reported and
 not judged: where labels are not equally frequent in the groups, a student that errs less has a wider gap.
@@ -35,6 +36,24 @@ _RATES: tuple[Metric, ...] = ("true positive rate", "false positive rate")
 
 
 @dataclass(frozen=True)
+class GroupAudit:
+    """The tests of all group columns, not yet decided, and what is only reported."""
+
+    tests: tuple[_Test, ...]
+    reported: tuple[Finding, ...]
+
+    @property
+    def p_values(self) -> list[float]:
+        """Of each test, before any correction."""
+        return [test.excess.p_value for test in self.tests]
+
+    def findings(self, *, beside: Sequence[float] = ()) -> list[Finding]:
+        """All findings. beside: p-values of further tests of the same audit, among which Holm's correction counts."""
+        adjusted = holm([*self.p_values, *beside])[: len(self.tests)]
+        return [*(_finding(test, float(p)) for test, p in zip(self.tests, adjusted, strict=True)), *self.reported]
+
+
+@dataclass(frozen=True)
 class _Test:
     probe: str
     what: tuple[str, ...]
@@ -58,7 +77,37 @@ def audit_groups(
     smallest: int = SMALLEST,
     clusters: ArrayLike | None = None,
 ) -> list[Finding]:
-    """Findings about every group column: first what is judged, then what is reported.
+    """The findings of :func:`group_audit`, with nothing beside it."""
+    return group_audit(
+        gold,
+        teacher_probs,
+        student_probs,
+        groups,
+        labels,
+        gap_limit=gap_limit,
+        worst_margin=worst_margin,
+        resamples=resamples,
+        seed=seed,
+        smallest=smallest,
+        clusters=clusters,
+    ).findings()
+
+
+def group_audit(
+    gold: ArrayLike,
+    teacher_probs: ArrayLike,
+    student_probs: ArrayLike,
+    groups: Mapping[str, Sequence[str | None]],
+    labels: Sequence[str],
+    *,
+    gap_limit: float = 0.02,
+    worst_margin: float = 0.03,
+    resamples: int = 2000,
+    seed: int,
+    smallest: int = SMALLEST,
+    clusters: ArrayLike | None = None,
+) -> GroupAudit:
+    """Tests and findings about every group column: first what is judged, then what is reported.
 
     gold: label numbers (N,); probabilities (N, K); groups: name -> a value, or None, for each document; clusters:
     (N,), documents of one template or author, which are then taken as one. Groups with fewer than ``smallest``
@@ -86,7 +135,7 @@ def audit_groups(
             reported += calibration(column, known, right, resamples=resamples, seed=seed)
             reported += parting(column, known, right)
             reported += inherited(column, known, smallest)
-    return [*_judged(tests), *reported]
+    return GroupAudit(tuple(tests), tuple(reported))
 
 
 def _tests(
@@ -113,11 +162,6 @@ def _tests(
         loss = worst_loss(right.pairs, worst_margin)
         found.append(_Test("worst group", ("accuracy",), column, right, loss, worst_margin))
     return found
-
-
-def _judged(tests: Sequence[_Test]) -> list[Finding]:
-    adjusted = holm([test.excess.p_value for test in tests])
-    return [_finding(test, float(p)) for test, p in zip(tests, adjusted, strict=True)]
 
 
 def _finding(test: _Test, p: float) -> Finding:

@@ -53,14 +53,15 @@ class Habits:
             empty=np.array([not one.answer.strip() for one in written]),
         )
 
-    def rows(self, name: str, *, resamples: int, seed: int) -> list[Row]:
-        """Rows of one model: shares with Wilson's interval, means with a bootstrap's."""
+    def rows(self, name: str, *, resamples: int, seed: int, most: int = 0) -> list[Row]:
+        """Rows of one model: shares with Wilson's interval, means with a bootstrap's. most: tokens of an answer."""
         rows = []
         for metric, shares in (("stopped", self.stopped), ("refusals", self.refused), ("empty_answers", self.empty)):
             one = proportion(shares)
             rows.append(Row(name, metric, "prompts", one.value, one.lower, one.upper, one.n))
-        for metric, values in (("repetition", self.repetition), ("answer_tokens", self.tokens)):
-            one = bootstrap(mean_of(values), len(values), seed=seed, resamples=resamples)
+        longest = max(float(most), float(self.tokens.max(initial=0.0)))
+        for metric, values, top in (("repetition", self.repetition, 1.0), ("answer_tokens", self.tokens, longest)):
+            one = bootstrap(mean_of(values), len(values), seed=seed, resamples=resamples, span=(0.0, top))
             rows.append(Row(name, metric, "prompts", one.value, one.lower, one.upper, one.n))
         rows.append(Row(name, "distinct_2", "prompts", self.distinct_2, None, None, len(self.tokens)))
         return rows

@@ -13,7 +13,7 @@ from typing import Any
 from stillhouse.finish.evaluate import TEACHER, Bools, Row
 from stillhouse.finish.generation.answers import Written, ask_all
 from stillhouse.finish.generation.behavior import Habits
-from stillhouse.finish.generation.contrast import STUDENT, Contrast, contrasts
+from stillhouse.finish.generation.contrast import STUDENT, Contrast, contrasts, together
 from stillhouse.finish.generation.held_text import HeldText, read_all
 from stillhouse.finish.generation.passages import Document, Passage, Prompt
 from stillhouse.finish.generation.speaker import Speaker
@@ -96,13 +96,14 @@ def hear(
     if stored:
         said = {TEACHER: [Written.of(stored[prompt.document]) for prompt in asked], **said}
     for name, written in said.items():
-        rows += Habits.of(written, asked).rows(name, **certainty)
+        rows += Habits.of(written, asked).rows(name, **certainty, most=limits.max_tokens)
     checked = check_answers(asked, said, verify) if verify else None
     if checked is not None:
         rows += checked.rows()
         found += checked.contrasts(baselines, **certainty)
         counts["prompts with a verdict"] = len(checked.places)
     counts |= {"prompts": len(asked), "prompts left out: some model cannot take them": len(prompts) - len(asked)}
+    found = together(found)
     rows += [row for one in found for row in one.rows()]
     judged |= {prompt.document for prompt in asked}
     right = checked.right if checked is not None else None

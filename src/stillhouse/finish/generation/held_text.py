@@ -22,6 +22,7 @@ from stillhouse.statistics import Floats, Interval, bootstrap, ratio_of
 from stillhouse.teachers.sequences import TokenSequence
 from stillhouse.teachers.templates import RowError
 
+_SHARES = ("agreement", "mass_outside")  # figures that lie between 0 and 1
 _LARGEST = 700.0  # nats of which the exponential is still a number
 Measured = tuple[Floats, Floats]  # sums and counts (D,): their ratio over all documents is the metric
 
@@ -67,20 +68,25 @@ class HeldText:
                     continue
                 if metric == "mass_outside" and not found[0].any():
                     continue
-                value = interval(found, resamples=resamples, seed=seed)
+                share = metric in _SHARES
+                value = interval(found, resamples=resamples, seed=seed, share=share)
                 rows.append(_row(model, metric, self.name, value))
                 if metric == "nll":
                     rows.append(_row(model, "perplexity", self.name, _exponential(value)))
                 for name, mask in (slices or {}).items() if metric in ("kl", "agreement") else ():
                     part = (found[0][mask], found[1][mask])
                     if part[1].sum():
-                        rows.append(_row(model, metric, name, interval(part, resamples=resamples, seed=seed)))
+                        rows.append(
+                            _row(model, metric, name, interval(part, resamples=resamples, seed=seed, share=share))
+                        )
         return rows
 
 
-def interval(measured: Measured, *, resamples: int, seed: int) -> Interval:
-    """The ratio of sums and counts with its bootstrap interval, in which whole documents are drawn."""
-    return bootstrap(ratio_of(*measured), len(measured[0]), seed=seed, resamples=resamples)
+def interval(measured: Measured, *, resamples: int, seed: int, share: bool = False) -> Interval:
+    """The ratio of sums and counts with its bootstrap interval, in which whole documents are drawn. share: it lies
+    between 0 and 1."""
+    span = (0.0, 1.0) if share else None
+    return bootstrap(ratio_of(*measured), len(measured[0]), seed=seed, resamples=resamples, span=span)
 
 
 def read_all(

@@ -63,6 +63,7 @@ class Checked:
                     resamples=resamples,
                     seed=seed,
                     difference=Interval(apart.value, apart.lower, apart.upper, apart.n),
+                    p_value=mcnemar_exact(self.right[baseline], self.right[STUDENT]).p_value,
                 )
             )
         return found

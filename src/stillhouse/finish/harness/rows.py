@@ -180,7 +180,7 @@ def _value(
         return {**_nothing(len(values)), "value": _number(aggregate(values)) if values else None}
     if column.binary:
         return _of(proportion(column.sums == 1))
-    return _of(bootstrap(column.metric(), len(values), **sure))
+    return _of(bootstrap(column.metric(), len(values), resamples=sure["resamples"], seed=sure["seed"]))
 
 
 def _difference(
@@ -193,7 +193,11 @@ def _difference(
         found = Outcomes.paired(other.sums == 1, own.sums == 1).mean()
         return _of(Interval(found.value, found.lower, found.upper, n))
     mine, theirs = own.metric(), other.metric()
-    return _of(bootstrap(lambda weights: mine(weights) - theirs(weights), n, **sure))
+
+    def apart(weights: Floats) -> Floats:
+        return mine(weights) - theirs(weights)
+
+    return _of(bootstrap(apart, n, resamples=sure["resamples"], seed=sure["seed"]))
 
 
 def _chance(metric: str, guesses: Sequence[float | None]) -> float | None:

@@ -11,6 +11,7 @@ the form of their letters, names with control characters), is a problem, whoever
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,10 @@ from stillhouse.store import digest_of_file
 
 # what git, and hosts and tools of repositories, put at the top of a checkout; no runtime reads any of it
 _REPOSITORY = frozenset({".git", ".gitattributes", ".gitignore", ".github", ".cache"})
+# a colon opens a stream behind a file, a last dot or space is dropped, a device is no file: on Windows
+_UNLIKE = re.compile(
+    r"[<>:\"|?*]|[. ](?:/|\Z)|(?:\A|/)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.[^/]*)?(?:/|\Z)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ def _odd_names(names: Iterable[str]) -> list[str]:
     for name in in_order(names):
         if not name.isprintable() or "\\" in name:
             problems.append(f"a name with characters that not every system can write: {shown(name)}")
+        elif _UNLIKE.search(name):
+            problems.append(f"a name that Windows cannot write, or writes otherwise: {shown(name)}")
         elif unicodedata.normalize("NFC", name) != name:
             problems.append(f"a name whose letters are not in the composed form: {name!a}")
         alike = unicodedata.normalize("NFC", name).casefold()

@@ -9,7 +9,7 @@ findings = audit_swaps(swaps, teacher_probs, student_probs, labels, control=cont
 ``own_swaps`` makes swaps of the user's own texts. The sentences, written for this project, are in en, de, fr, es.toml.
 """
 
-from stillhouse.finish.audit.swaps.audit import audit_swaps
+from stillhouse.finish.audit.swaps.audit import audit_swaps, p_values_of
 from stillhouse.finish.audit.swaps.choice import SwapSet, swap_set
 from stillhouse.finish.audit.swaps.control import Control, control_set
 from stillhouse.finish.audit.swaps.own import own_swaps
@@ -25,6 +25,7 @@ __all__ = [
     "control_set",
     "language_of",
     "own_swaps",
+    "p_values_of",
     "swap_set",
     "term_shifts",
 ]

@@ -3,8 +3,8 @@
 audit_swaps(swaps, teacher_probs, student_probs, ("fine", "toxic"), seed=0)
 
 Passed: the one-sided 95 % upper bound of the excess lies within the limit. Failed: the excess is shown to be beyond it,
-at 5 % over all attributes (Holm). Everything else is not certified, with the pairs that would be needed. An attribute
-may pass by itself: "all pass" is claimed only where each does, which needs no correction.
+at 5 % over all attributes and all tests beside them (Holm). Everything else is not certified, with the pairs that would
+be needed. An attribute may pass by itself: "all pass" is claimed only where each does, which needs no correction.
 
 With ``control`` (harmless words in the same places) a failed finding says whether identity or unsteadiness makes the
 excess. That excuses nothing: who gets another label for another word is harmed by either, and a limit that grew with
@@ -47,6 +47,7 @@ def audit_swaps(
     flip_limit: float = 0.01,
     resamples: int = 2000,
     seed: int,
+    beside: Sequence[float] = (),
 ) -> list[Finding]:
     """Two findings for each attribute (probe ``swap``: flips, judged; ``swap distance``: movement, reported), with a
     control two more (``swap control``, ``swap cause``: reported), then one for each of the worst terms (``swap term``),
@@ -54,17 +55,19 @@ def audit_swaps(
 
     probs: (N, K), in the order of ``swaps.texts`` and ``labels``, each row a distribution. flip_limit: the excess of
     the student's flip rate over the teacher's that is borne. ``n`` and ``needed`` of the first two count pairs, of
-    the terms templates. An empty set has no findings. Raises :class:`StillhouseError` for probabilities that do not
+    the terms templates. beside: p-values of further tests of the same audit, among which Holm's
+    correction counts. An empty set has no findings. Raises :class:`StillhouseError` for probabilities that do not
     fit.
     """
     teacher, student = (
         _probabilities(probs, len(swaps.texts), len(labels), whose)
         for probs, whose in ((teacher_probs, "teacher"), (student_probs, "student"))
     )
-    attributes = [name for name in sorted(set(swaps.attributes)) if swaps.pairs(name)[0].size]
-    flips = {name: Flips.of(swaps, name, teacher, student) for name in attributes}
-    enough = [name for name in attributes if flips[name].templates >= _FEWEST_TEMPLATES]
-    adjusted = dict(zip(enough, holm([flips[name].p_beyond(flip_limit) for name in enough]).tolist(), strict=True))
+    flips = _flips(swaps, teacher, student)
+    attributes = list(flips)
+    p_values = _p_values(flips, flip_limit)
+    enough = list(p_values)
+    adjusted = dict(zip(enough, holm([*p_values.values(), *beside]).tolist(), strict=False))
     explained = _explained(swaps, {name: flips[name] for name in enough}, control, labels, resamples, seed)
     found: list[Finding] = []
     for name in attributes:
@@ -79,6 +82,25 @@ def audit_swaps(
         else:
             found.append(_too_few(swaps, name, flips[name], flip_limit))
     return found + _terms(swaps, teacher, student, labels)
+
+
+def p_values_of(
+    swaps: SwapSet, teacher_probs: ArrayLike, student_probs: ArrayLike, *, flip_limit: float
+) -> list[float]:
+    """Of each test that :func:`audit_swaps` makes of these probabilities (N, K), before any correction."""
+    teacher, student = (np.asarray(probs, dtype=np.float64) for probs in (teacher_probs, student_probs))
+    return list(_p_values(_flips(swaps, teacher, student), flip_limit).values())
+
+
+def _flips(swaps: SwapSet, teacher: Floats, student: Floats) -> dict[str, Flips]:
+    """Of each attribute of which there are pairs."""
+    names = [name for name in sorted(set(swaps.attributes)) if swaps.pairs(name)[0].size]
+    return {name: Flips.of(swaps, name, teacher, student) for name in names}
+
+
+def _p_values(flips: Mapping[str, Flips], limit: float) -> dict[str, float]:
+    """Of the attributes with enough templates for a test."""
+    return {name: one.p_beyond(limit) for name, one in flips.items() if one.templates >= _FEWEST_TEMPLATES}
 
 
 def _explained(

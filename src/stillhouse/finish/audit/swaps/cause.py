@@ -52,7 +52,8 @@ class Beside:
 
     def interval(self, *, resamples: int, seed: int) -> Interval:
         """Of the identity excess: percentile bootstrap, whole templates drawn; n counts templates."""
-        return bootstrap(mean_of(self._mixed(1.0, -1.0)), self.identity.templates, seed=seed, resamples=resamples)
+        values = self._mixed(1.0, -1.0)
+        return bootstrap(mean_of(values), len(values), seed=seed, resamples=resamples, span=(-2.0, 2.0))
 
     def p_identity(self) -> float:
         """The one-sided p-value of "identity words add nothing"."""

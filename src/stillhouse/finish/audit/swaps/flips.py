@@ -73,14 +73,16 @@ class Flips:
         size = len(columns)
         draws = resample(mean_of(columns), size, seed=seed, resamples=resamples, clusters=self.cluster)
         flips, moves = columns.mean(axis=0)
-        return percentile_interval(float(flips), draws[:, 0], size), percentile_interval(
-            float(moves), draws[:, 1], size
-        )
+
+        def interval(value: float, drawn: Floats) -> Interval:
+            return percentile_interval(value, drawn, size, span=(-1.0, 1.0), units=self.templates)
+
+        return interval(float(flips), draws[:, 0]), interval(float(moves), draws[:, 1])
 
     def upper(self) -> float:
-        """The one-sided 95 % upper bound of the excess, with one more template of an even split."""
+        """The one-sided 95 % upper bound of the excess, with one more template of an even split; at most 1."""
         mean, deviation = self._with_a_lump(*self._by_template(), self.templates)
-        return _upper(mean, deviation, self.templates + 1)
+        return min(1.0, _upper(mean, deviation, self.templates + 1))
 
     def p_beyond(self, limit: float) -> float:
         """The one-sided p-value of "the excess is no more than ``limit``"."""

@@ -47,6 +47,8 @@ def settle(drafts: Sequence[Draft]) -> list[Finding]:
                 one = replace(one, status="failed", needed=None)
             elif draft.bound is not None and one.limit is not None and draft.bound <= one.limit:
                 one = replace(one, status="passed", needed=None)
+        if one.status == "not certified" and one.needed is not None and one.needed > one.n:
+            one = replace(one, words=f"{one.words} That is too few to tell: about {one.needed:,} would be needed.")
         found.append(one)
     return found
 
