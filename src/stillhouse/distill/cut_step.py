@@ -112,7 +112,8 @@ def head_cut(head: AnyHead, point: Any, place: int, mine: Scored, calibration: C
             found = _risk(head, point, calibration, f"distill.cuts.heads.{place}.point")
         case _:
             found, proven = Point("mask", None, "its tokens are read and not learned"), False
-    return HeadCut(head.title, scores, found, proven=proven)
+    firm = isinstance(point, Risk) and point.unmet == "stop" and point.of == "kept"
+    return HeadCut(head.title, scores, found, proven=proven, firm=firm)
 
 
 def _risk(head: AnyHead, point: Risk, calibration: Calibration, where: str) -> Point:

@@ -32,7 +32,7 @@ from stillhouse.recipe.generation import Generation
 from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("numpy",)
 _PROMPT = 10  # characters of a prompt that the chart has room for
 _ASKED = 120  # and of it the ledger

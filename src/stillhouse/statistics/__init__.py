@@ -16,7 +16,7 @@ normal bound 88.0 to 95.1 %. With clusters (10 to 50 of 4 to 20 items) they cove
 from stillhouse.statistics.fixed_sequence import Held, loosest_kept, strictest_lost
 from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
-from stillhouse.statistics.non_inferiority import Retention, one_sided_p, retention
+from stillhouse.statistics.non_inferiority import Retention, one_sided_p, paired_difference, retention
 from stillhouse.statistics.outcomes import Mean, OutcomeGap, Outcomes
 from stillhouse.statistics.over_seeds import OverSeeds, over_seeds, resample_seeds
 from stillhouse.statistics.paired_groups import (
@@ -87,6 +87,7 @@ __all__ = [
     "mean_of",
     "one_sided_p",
     "over_seeds",
+    "paired_difference",
     "proportion",
     "ratio_of",
     "recall_per_class",
