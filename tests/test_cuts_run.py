@@ -165,6 +165,28 @@ def test_moving_a_cut_reruns_what_follows_it_and_nothing_before(world: World, tm
             move(done.folder, [wrong])
 
 
+def test_a_move_that_is_refused_leaves_the_run_as_it_was_and_none_runs_more_than_the_cuts(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = mapping(world, tmp_path) | {"paths": {"runs": "runs", "cache": "cache", "answers": "a.sqlite"}}
+    unscored = run(parse_recipe(given), base=world.folder, until="ferment").folder
+    with pytest.raises(StillhouseError, match="the step `scores` has to run first"):
+        move(unscored, ["tail=0.5"])
+    done = run(parse_recipe(given), base=world.folder, until="cuts").folder.resolve()
+    recipe, rows = (done / "recipe.yaml").read_bytes(), pq.read_table(done / "3-cuts" / "rows.parquet")
+    with pytest.raises(StillhouseError, match="no row is left to teach"):
+        move(done, ["tail=0.999"])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(StillhouseError, match="go to the folder that the run was started from"):
+        move(done, ["tail=0.5"])
+    assert not list(elsewhere.iterdir())
+    assert (done / "recipe.yaml").read_bytes() == recipe
+    assert pq.read_table(done / "3-cuts" / "rows.parquet").equals(rows)
+
+
 def test_the_settings_that_a_move_names_do_the_same_to_the_recipe(world: World, tmp_path: Path) -> None:
     given = mapping(world, tmp_path)
     done = run(parse_recipe(given), base=world.folder, until="cuts")
