@@ -207,7 +207,13 @@ def test_gold_labels_are_read_for_points_only_where_the_recipe_says_so(world: Wo
 def test_the_tail_can_be_drawn_from_by_a_later_run(world: World, finished: Finished, tmp_path: Path) -> None:
     later = world.mapping()
     later["raw"]["sources"].append(
-        {"kind": "feints", "name": "feints", "run": str(finished.folder), "license": "CC0-1.0"}
+        {
+            "kind": "feints",
+            "name": "feints",
+            "run": str(finished.folder),
+            "license": "CC0-1.0",
+            "columns": {"groups": {"tone": "group_tone"}},
+        }
     )
     later["paths"] = {name: str(tmp_path / name) for name in ("runs", "cache")} | {
         "answers": str(tmp_path / "a.sqlite")
@@ -220,6 +226,12 @@ def test_the_tail_can_be_drawn_from_by_a_later_run(world: World, finished: Finis
         one for split in documents.SPLITS for one in documents.read(done.folder / "1-raw", split)["text"].to_pylist()
     ]
     assert set(drawn) <= tail and len(drawn) + stage_summaries(done.folder)["1-raw"]["cut"] == len(tail)
+    given = {row["id"]: row for row in pq.read_table(finished.folder / "3-cuts" / "feints.parquet").to_pylist()}
+    for split in documents.SPLITS:
+        for row in documents.read(done.folder / "1-raw", split).to_pylist():  # the same documents, with what is known
+            assert {name: row[name] for name in ("label", "group_tone")} == {
+                name: given[row["id"]][name] for name in ("label", "group_tone")
+            }
 
 
 def test_any_classifier_gives_a_score_and_a_group_says_what_is_harmful(

@@ -95,7 +95,7 @@ def fit(features: Matrix, taught: Floats) -> Probe:
     scaled = (features - middle) / spread
     # on one thread: sums in one order, so that cuts are the same on every machine; at this size it is faster, too
     with threadpool_limits(1):
-        weights = (_of_two if len(seen) == 2 else _of_many)(scaled, taught[:, seen])
+        weights = (_of_two if len(seen) == 2 else _of_many)(scaled, taught[:, seen]).astype(np.float32)
 
     def probe(asked: Matrix) -> Floats:
         found = np.zeros((len(asked), classes))
