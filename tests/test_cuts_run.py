@@ -287,3 +287,6 @@ def test_a_promise_that_cannot_be_kept_stops_the_run_where_that_is_asked_for(wor
     ]
     with pytest.raises(StillhouseError, match="no threshold can promise"):
         run(parse_recipe(given), base=world.folder, until="cuts")
+    given["distill"]["cuts"]["calibration"] = "none"  # which is seen before the teacher is asked
+    (problem,) = make_plan(parse_recipe(given), base=world.folder).problems
+    assert "without calibration rows" in problem.what and problem.where == "distill.cuts.heads.0.point.unmet"

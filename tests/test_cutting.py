@@ -299,6 +299,19 @@ def test_a_group_may_bear_the_name_of_a_label_or_a_source_and_hides_neither() ->
     }
 
 
+def test_of_a_group_of_many_values_the_largest_are_told_and_whoever_loses_more() -> None:
+    world = World()
+    author: list[str | None] = [f"a{row % 70}" if row >= 25 else "robbed" for row in range(N)]
+    gone = np.arange(N, dtype=float) < 25
+    rows = Rows(world.ids, world.classes, ["s"] * N, {"author": author, "alone": list(world.ids)}, None)
+    found = decide(
+        rows, world.proving, heads=[HeadCut("x", gone * 1.0, at(0.5), proven=False)], tail=TailCut(gone, "easy", 0)
+    )
+    told = [one for one in found.rates if one.kind == "group author"]
+    assert len(told) == 51 and [one.value for one in told if one.verdict == "alarm"] == ["robbed"]
+    assert len([one for one in found.rates if one.kind == "group alone"]) == 50
+
+
 def test_who_loses_more_is_told_where_labels_and_groups_cross_too() -> None:
     world = World()
     yes, rare = (

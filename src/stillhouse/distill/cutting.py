@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 
 TAIL = "tail"
 CROSSED = "stratum"
+TOLD = 50  # of the values of a label, source or group, whatever was taken from them
 WEAKER = 1.1  # so many times more rows than are taught, and a promise about them is another one
 MOST = 0.5  # of a class that a rule may take before it is the class itself that the rule finds
 
@@ -343,7 +344,8 @@ def _refuse_to_take_all(fate: Sequence[Fate | None]) -> None:
 
 
 def _rates(fate: Sequence[Fate | None], rows: Rows) -> tuple[Rate, ...]:
-    """What left from each class, source and group; of where these cross, which may be many, the alarms alone."""
+    """What left from each class, source and group, of many the :data:`TOLD` largest, and every alarm; of where these
+    cross the alarms alone."""
     kinds: dict[str, Sequence[str | None]] = {"source": rows.sources}
     kinds |= {f"group {name}": values for name, values in rows.groups.items()}
     if rows.classes is not None:
@@ -355,7 +357,14 @@ def _rates(fate: Sequence[Fate | None], rows: Rows) -> tuple[Rate, ...]:
     counts: Counter[tuple[str, str, str | None]] = Counter()
     for kind, values in kinds.items():
         counts.update((kind, value or "none", reason) for value, reason in zip(values, reasons, strict=True))
-    return tuple(one for one in removal_rates(counts) if one.kind != CROSSED or one.verdict == "alarm")
+    rates = removal_rates(counts)
+    shown: Counter[str] = Counter({CROSSED: TOLD})
+    large = set()
+    for place in sorted(range(len(rates)), key=lambda place: (-rates[place].rows, rates[place].value)):
+        shown[rates[place].kind] += 1
+        if shown[rates[place].kind] <= TOLD:
+            large.add(place)
+    return tuple(one for place, one in enumerate(rates) if place in large or one.verdict == "alarm")
 
 
 def _alarm(rate: Rate) -> str:
