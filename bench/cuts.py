@@ -18,6 +18,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "groups": ("cuts_students", "group_figures"),
     "promises": ("cuts_points", "promise_figures"),
     "pilot": ("cuts_points", "pilot_figures"),
+    "many": ("cuts_many", "many_figures"),
     "moving": ("cuts_points", "moving_figures"),
     "writing": ("cuts_writing", "writing"),
     "dynamics": ("cuts_dynamics", "dynamics"),

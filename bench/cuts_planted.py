@@ -21,7 +21,14 @@ from stillhouse.execute import run as execute
 from stillhouse.signals import ClassProbs, Vectors
 
 LOSS = 0.05  # of the heart, at which detectors are compared
-HARD = ("refusal", "identity", "personal data", "contamination", "near copy")
+# the reason for which a plant of this kind has to leave; one that left before for another is no evidence
+HARD = {
+    "refusal": "refusal",
+    "identity": "refusal",
+    "personal data": "personal data",
+    "contamination": "contamination",
+    "near copy": "near copy",
+}
 
 
 def planted_figures(*, quick: bool, work: Path) -> list[Figure]:
@@ -40,22 +47,24 @@ def _planted(name: str, one: PlantedRun, *, quick: bool) -> list[Figure]:
     # rows of the validation and test splits are never taught, whatever they hold
     taught_rows = documents.read(run / "1-raw", "train")["origin"].to_pylist()
     by_kind: dict[str, list[bool]] = {kind: [] for kind in HARD}
-    pairs: dict[int, list[bool]] = {}
+    pairs: dict[int, list[str | None]] = {}
     lost = []
     for origin in dict.fromkeys([*gone, *taught_rows]):
         kind = one.row_of(origin)["planted"]
+        why = gone[origin]["reason"] if origin in gone else None
         if kind is None:
-            lost.append(origin in gone and gone[origin]["cut"] == "head" and gone[origin]["reason"] != "label-doubt")
+            lost.append(why is not None and gone[origin]["cut"] == "head" and why != "label-doubt")
         elif kind == "near copy":
-            pairs.setdefault(one.row_of(origin)["pair"], []).append(origin in gone)
-        else:
-            by_kind[kind].append(origin in gone)
-    by_kind["near copy"] = [any(both) for both in pairs.values()]  # one of the two stays
+            pairs.setdefault(one.row_of(origin)["pair"], []).append(why)
+        elif why in (None, HARD[kind]):
+            by_kind[kind].append(why is not None)
+    # one of the two stays
+    by_kind["near copy"] = [any(both) for both in pairs.values() if set(both) <= {None, HARD["near copy"]}]
     found = [
         Figure(f"{name}: found of planted {kind}", mean(hits), f"of {len(hits)}", None if quick else (">=", 0.95))
         for kind, hits in by_kind.items()
     ]
-    found.append(Figure(f"{name}: sound rows that a hard rule took", mean(lost), f"of {len(lost)}"))
+    found.append(Figure(f"{name}: sound rows that a hard rule took", mean(lost), f"of {len(lost)}", ("<=", LOSS)))
     scored = Scored.read(run / "3-scores").of_split("train")
     taught = ClassProbs.read(run / "2-ferment").probabilities_for(scored.ids)
     turned = np.array([identifier in one.turned for identifier in scored.ids])

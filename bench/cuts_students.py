@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from bench.cuts_material import RECIPE, SETS, encoder, planted_run, planted_set, quickstart_run, respelled, snippets
+from bench.cuts_material import (
+    RECIPE,
+    SETS,
+    PlantedRun,
+    encoder,
+    planted_run,
+    planted_set,
+    quickstart_run,
+    respelled,
+    snippets,
+)
 from bench.cuts_static import Static, Words
 from bench.report import Figure, timed
 from stillhouse import documents
@@ -67,6 +77,7 @@ def _with_and_without(
     certain = least >= 0
     return [
         Figure(f"{title}: rows taught", int(heart.sum()), f"of {len(heart)}"),
+        Figure("  steps of training that this saves, as a share", float(1 - heart.mean())),
         Figure("  points", "; ".join(f"{name}: {why}" for name, why in _whys(told).items())),
         Figure("  accuracy without cuts", before),
         Figure("  gain by the cuts, mean of the seeds", mean(gains), f"[{low:+.4f}, {high:+.4f}]"),
@@ -142,15 +153,22 @@ def group_figures(*, quick: bool, work: Path) -> list[Figure]:
         mine = np.array([one.row_of(origin)["variety"] == "dialect" for origin in table["origin"]])
         ratios[name], share = float(gone[mine].mean() / gone[~mine].mean()), float(mine.mean())
         everything = np.ones(len(gone), dtype=bool)
-        changes[name], before = students(
-            run,
-            words,
-            list(one.recipe.labels),
-            everything,
-            ~gone,
-            seeds=2 if quick else SEEDS,
-            rows=lambda row: row["group_variety"] == "dialect",
-        )
+
+        def change(
+            stay: np.ndarray[Any, Any], run: Path = run, one: PlantedRun = one, whole: Any = everything
+        ) -> tuple[list[float], float]:
+            return students(
+                run,
+                words,
+                list(one.recipe.labels),
+                whole,
+                stay,
+                seeds=2 if quick else SEEDS,
+                rows=lambda row: row["group_variety"] == "dialect",
+            )
+
+        changes[name], before = change(~gone)
+    changes["by chance"], _ = change(np.random.default_rng(0).permutation(~gone))
     found += [
         Figure("dialect: share of the training rows", share),
         Figure("  accuracy on test rows in dialect, without cuts", before),
@@ -160,6 +178,13 @@ def group_figures(*, quick: bool, work: Path) -> list[Figure]:
         low, high = interval(changes[name])
         found.append(Figure(f"  {name}: removed, times the others' share", ratios[name], "x", None if quick else bar))
         found.append(Figure(f"  {name}: change of that accuracy", mean(changes[name]), f"[{low:+.4f}, {high:+.4f}]"))
+    found += [
+        Figure(f"  {title}: change of that accuracy", mean(values), "[{:+.4f}, {:+.4f}]".format(*interval(values)))
+        for title, values in (
+            ("as many rows by chance", changes["by chance"]),
+            ("with quotas less naive", [b - a for a, b in zip(changes["naive"], changes["with quotas"], strict=True)]),
+        )
+    ]
     worse, fair = interval(changes["naive"])[1], interval(changes["with quotas"])[1]
     return [
         *found,

@@ -275,8 +275,8 @@ class Made:
             "worst": None,
             "against_none": None,
         }
-        tail = {"score": "ease", "threshold": 0.9, "removed": 25, "why": "a pilot", "rungs": []}
-        head = {"name": "doubt", "score": "doubt", "threshold": 0.9, "removed": 25, "why": "a bound"}
+        tail = {"score": "ease", "threshold": 0.9, "removed": 25, "why": "a pilot", "rungs": [], "kind": "pilot"}
+        head = {"name": "doubt", "score": "doubt", "threshold": 0.9, "removed": 25, "why": "a bound", "kind": "risk"}
         stratum = {"kind": "group", "value": self.words, "rows": 113, "removed": 7, "rate": 0.0619, "others": 0.041}
         told = {
             "heads": [head],

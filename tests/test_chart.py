@@ -5,22 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from stillhouse.chart import BINS, Chart
 from stillhouse.chart_image import draw
 from stillhouse.report.cut_chart import cuts
 
 
-def chart(scores: list[float], left: list[bool], threshold: float | None) -> Chart:
+def chart(
+    scores: list[float], left: list[bool], threshold: float | None, *, kind: str = "given", text: str = "a text"
+) -> Chart:
     cut = ["head" if one else "heart" for one in left]
     rows = {
         "cut": cut,
         "reason": ["odd" if one else None for one in left],
         "taught": ["good"] * len(cut),
-        "text": ["a text"] * len(cut),
+        "text": [text] * len(cut),
         "score_odd": scores,
     }
-    head = {"name": "odd", "threshold": threshold, "removed": sum(left), "why": "set by hand"}
+    head = {"name": "odd", "kind": kind, "threshold": threshold, "removed": sum(left), "why": "set by hand"}
     tail = {"score": None, "rungs": []}
     told = {"heads": [head], "tail": tail, "prices": [], "notes": [], "quotas": True, "strata": []}
     return Chart(Path("run"), rows, told)
@@ -43,9 +46,24 @@ def test_a_point_is_shown_wherever_rows_left_and_whatever_else_there_is(
     (marks,) = [line for line in lines if line.startswith("  ") and set(line.strip()) <= {"^", "→"} and line.strip()]
     assert marks.index("^") - 2 == place
     page = "".join(map(str, cuts(made)))
-    assert "go to the head" in page and "no row is cut by it" not in page
+    assert "above it: head" in page and "no row is cut by it" not in page
     draw(made, tmp_path / "cuts.svg")
     assert (tmp_path / "cuts.svg").stat().st_size > 0
+
+
+@pytest.mark.parametrize("text", ["値段は高いが、味は悪くない。" * 9, "red \x1b[31m\x07 alarm \u202e" + "x" * 90])
+def test_no_line_is_wider_than_the_terminal_and_none_gives_it_orders(text: str) -> None:
+    lines = chart([0.1, 0.2, 0.9], [False, False, True], 0.5, text=text).lines()
+    assert max(map(cell_len, lines)) <= 80 and all(line.isprintable() for line in lines)
+    shown = [line for line in lines if line.startswith(("H  ", "·  "))]
+    assert len(shown) == 3 and all(cell_len(line) >= 79 and line.endswith("…") for line in shown)
+
+
+def test_where_each_stratum_has_a_point_the_chart_does_not_say_that_all_above_the_lowest_leave() -> None:
+    made = chart([0.1, 0.5, 0.7, 0.9], [False, True, False, True], 0.5, kind="quantile")
+    lines = made.lines()
+    assert any("0.5: the lowest that went to the head" in line for line in lines)
+    assert not any("above it" in line for line in lines) and "above it" not in "".join(map(str, cuts(made)))
 
 
 def test_scores_of_which_none_is_a_number_are_told_and_not_drawn(tmp_path: Path) -> None:

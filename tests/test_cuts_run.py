@@ -167,6 +167,28 @@ def test_moving_a_cut_reruns_what_follows_it_and_nothing_before(world: World, tm
         assert refused.exit_code == 1 and "Report" not in refused.output  # nothing was done that it could report
 
 
+def test_a_move_that_is_refused_leaves_the_run_as_it_was_and_none_runs_more_than_the_cuts(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = mapping(world, tmp_path) | {"paths": {"runs": "runs", "cache": "cache", "answers": "a.sqlite"}}
+    unscored = run(parse_recipe(given), base=world.folder, until="ferment").folder
+    with pytest.raises(StillhouseError, match="the step `scores` has to run first"):
+        move(unscored, ["tail=0.5"])
+    done = run(parse_recipe(given), base=world.folder, until="cuts").folder.resolve()
+    recipe, rows = (done / "recipe.yaml").read_bytes(), pq.read_table(done / "3-cuts" / "rows.parquet")
+    with pytest.raises(StillhouseError, match="no row is left to teach"):
+        move(done, ["tail=0.999"])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(StillhouseError, match="go to the folder that the run was started from"):
+        move(done, ["tail=0.5"])
+    assert not list(elsewhere.iterdir())
+    assert (done / "recipe.yaml").read_bytes() == recipe
+    assert pq.read_table(done / "3-cuts" / "rows.parquet").equals(rows)
+
+
 def test_the_settings_that_a_move_names_do_the_same_to_the_recipe(world: World, tmp_path: Path) -> None:
     given = mapping(world, tmp_path)
     done = run(parse_recipe(given), base=world.folder, until="cuts")
@@ -187,7 +209,13 @@ def test_gold_labels_are_read_for_points_only_where_the_recipe_says_so(world: Wo
 def test_the_tail_can_be_drawn_from_by_a_later_run(world: World, finished: Finished, tmp_path: Path) -> None:
     later = world.mapping()
     later["raw"]["sources"].append(
-        {"kind": "feints", "name": "feints", "run": str(finished.folder), "license": "CC0-1.0"}
+        {
+            "kind": "feints",
+            "name": "feints",
+            "run": str(finished.folder),
+            "license": "CC0-1.0",
+            "columns": {"groups": {"tone": "group_tone"}},
+        }
     )
     later["paths"] = {name: str(tmp_path / name) for name in ("runs", "cache")} | {
         "answers": str(tmp_path / "a.sqlite")
@@ -200,6 +228,12 @@ def test_the_tail_can_be_drawn_from_by_a_later_run(world: World, finished: Finis
         one for split in documents.SPLITS for one in documents.read(done.folder / "1-raw", split)["text"].to_pylist()
     ]
     assert set(drawn) <= tail and len(drawn) + stage_summaries(done.folder)["1-raw"]["cut"] == len(tail)
+    given = {row["id"]: row for row in pq.read_table(finished.folder / "3-cuts" / "feints.parquet").to_pylist()}
+    for split in documents.SPLITS:
+        for row in documents.read(done.folder / "1-raw", split).to_pylist():  # the same documents, with what is known
+            assert {name: row[name] for name in ("label", "group_tone")} == {
+                name: given[row["id"]][name] for name in ("label", "group_tone")
+            }
 
 
 def test_any_classifier_gives_a_score_and_a_group_says_what_is_harmful(
@@ -255,3 +289,6 @@ def test_a_promise_that_cannot_be_kept_stops_the_run_where_that_is_asked_for(wor
     ]
     with pytest.raises(StillhouseError, match="no threshold can promise"):
         run(parse_recipe(given), base=world.folder, until="cuts")
+    given["distill"]["cuts"]["calibration"] = "none"  # which is seen before the teacher is asked
+    (problem,) = make_plan(parse_recipe(given), base=world.folder).problems
+    assert "without calibration rows" in problem.what and problem.where == "distill.cuts.heads.0.point.unmet"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stillhouse.distill.cut_step import Calibration, head_cut
 from stillhouse.distill.cuts_classification import judged_groups
 from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
@@ -15,8 +17,10 @@ from stillhouse.distill.points import Point, at, hard, quantile, risk
 from stillhouse.distill.prices import Proving, price_list
 from stillhouse.distill.probe import out_of_fold
 from stillhouse.distill.quotas import strata_of
+from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import ease, label_doubt
 from stillhouse.errors import StillhouseError
+from stillhouse.recipe.cuts import Head, Risk
 
 N = 2000
 
@@ -103,6 +107,25 @@ def test_a_cut_that_costs_the_proxy_is_left_off_and_says_so_and_one_by_hand_is_n
     assert not by_hand.heart.all()
 
 
+def test_a_promise_that_has_to_hold_stops_the_run_where_its_cut_would_be_left_off() -> None:
+    world = World()
+    harmful = HeadCut("harmful", world.one_sided(), Point("risk", 0.55, "chosen"), proven=True, firm=True)
+    with pytest.raises(StillhouseError, match=r"harmful.*does not pay.*nothing is promised"):
+        world.decide(harmful)
+    assert not world.decide(harmful, margin=0.5, group_margin=0.5).heart.all()
+
+
+@pytest.mark.parametrize(
+    ("of", "unmet", "firm"), [("kept", "stop", True), ("kept", "keep", False), ("lost", "stop", False)]
+)
+def test_a_promise_about_rows_that_leave_is_kept_by_cutting_nothing(of: Any, unmet: Any, firm: bool) -> None:
+    point = Risk(of=of, unmet=unmet, epsilon=0.5)
+    head = Head(score="label-doubt", point=point)
+    scored = Scored(("a",) * 100, ("train",) * 100, np.zeros((100, 0)), {"label-doubt": np.linspace(0, 1, 100)})
+    calibration = Calibration(scored, np.arange(100) > 80, np.ones(100, dtype=bool), {})
+    assert head_cut(head, point, 0, scored, calibration, proven=True).firm is firm
+
+
 def test_taking_turned_labels_out_pays_and_is_done() -> None:
     world = World(turned=0.2, seed=5)
     doubt = label_doubt(world.taught, world.predicted)
@@ -178,9 +201,9 @@ def test_the_price_list_has_none_all_and_all_but_each() -> None:
 
 def test_groups_are_judged_where_they_are_large_enough_in_a_time_that_does_not_grow_with_their_number() -> None:
     group: list[str | None] = ["large"] * 50 + ["small"] * 49 + [None] * 60
-    found = judged_groups(["good"] * 120 + ["bad"] * 39, {"group": group})
-    assert {name: int(rows.sum()) for name, rows in found.items()} == {"label good": 120, "group large": 50}
-    assert found["group large"].tolist() == [one == "large" for one in group]
+    found = judged_groups(["good"] * 120 + ["bad"] * 39, {"size": group})
+    assert {name: int(rows.sum()) for name, rows in found.items()} == {"label good": 120, "group size large": 50}
+    assert found["group size large"].tolist() == [one == "large" for one in group]
 
     def seconds(values: int) -> float:
         authors: list[str | None] = [f"a{row % values}" for row in range(20_000)]
@@ -258,6 +281,63 @@ def test_with_quotas_a_group_whose_rows_score_high_loses_no_more_than_its_share(
     assert fair[mine].mean() <= 1.25 * fair[~mine].mean()
     noted = world.decide(tail=TailCut(scores, "easy", 0.3), quotas=False).notes
     assert any("rare lost" in note for note in noted)
+
+
+def test_a_group_may_bear_the_name_of_a_label_or_a_source_and_hides_neither() -> None:
+    world = World()
+    author: list[str | None] = ["x" if row % 2 else "y" for row in range(N)]
+    judged = judged_groups(world.classes, {"label": author})
+    assert {"label no", "label yes", "group label x", "group label y"} == set(judged)
+    rows = Rows(world.ids, world.classes, ["s"] * N, {"source": author, "label": author}, None)
+    tail = TailCut(np.random.default_rng(0).random(N), "easy", 0.2)
+    rates = decide(rows, world.proving, heads=[], tail=tail).rates
+    assert {(one.kind, one.value) for one in rates} == {
+        ("label", "no"),
+        ("label", "yes"),
+        ("source", "s"),
+        *((f"group {name}", value) for name in ("source", "label") for value in "xy"),
+    }
+
+
+def test_of_a_group_of_many_values_the_largest_are_told_and_whoever_loses_more() -> None:
+    world = World()
+    author: list[str | None] = [f"a{row % 70}" if row >= 25 else "robbed" for row in range(N)]
+    gone = np.arange(N, dtype=float) < 25
+    rows = Rows(world.ids, world.classes, ["s"] * N, {"author": author, "alone": list(world.ids)}, None)
+    found = decide(
+        rows, world.proving, heads=[HeadCut("x", gone * 1.0, at(0.5), proven=False)], tail=TailCut(gone, "easy", 0)
+    )
+    told = [one for one in found.rates if one.kind == "group author"]
+    assert len(told) == 51 and [one.value for one in told if one.verdict == "alarm"] == ["robbed"]
+    assert len([one for one in found.rates if one.kind == "group alone"]) == 50
+
+
+def test_who_loses_more_is_told_where_labels_and_groups_cross_too() -> None:
+    world = World()
+    yes, rare = (
+        np.array([one == name for one in values]) for values, name in ((world.classes, "yes"), (world.group, "rare"))
+    )
+    scores = np.random.default_rng(4).random(N) + np.where(yes == rare, 0.3, 0.0)  # no group loses more
+    found = world.decide(tail=TailCut(scores, "easy", 0.3), quotas=False)
+    alarms = {(one.kind, one.value) for one in found.rates if one.verdict == "alarm"}
+    assert alarms == {("label", "no"), ("stratum", "yes · s · rare"), ("stratum", "no · s · usual")}
+    assert sum("stratum" in note for note in found.notes) == 2
+
+
+def test_strata_of_a_few_rows_lose_their_quota_to_a_row_and_the_report_says_so() -> None:
+    world = World()
+    sources = [f"s{row % 800}" for row in range(N)]  # strata of one to three rows
+    strata = strata_of(world.classes, sources, {})
+    scores = np.random.default_rng(5).random(N)
+    rows = Rows(world.ids, world.classes, sources, {}, strata)
+    found = decide(rows, world.proving, heads=[], tail=TailCut(scores, "easy", 0.3))
+    had, lost = Counter(strata), Counter(one for one, stays in zip(strata, found.heart, strict=True) if not stays)
+    over = [one for one in had if lost[one] > 0.3 * 1.25 * had[one]]
+    assert over and all(lost[one] < 0.3 * 1.25**0.5 * had[one] + 1 for one in had)
+    (note,) = [one for one in found.notes if "whole rows leave" in one]
+    assert f"{len(over)} of {len(had)} strata" in note and "1 of 1 rows" in note
+    large = World().decide(tail=TailCut(scores, "easy", 0.3))
+    assert not any("whole rows" in one for one in large.notes)
 
 
 @pytest.mark.parametrize("quotas", [True, False])

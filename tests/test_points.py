@@ -38,6 +38,25 @@ def test_a_higher_threshold_takes_a_part_of_what_a_lower_one_takes(
     assert (low | ~high).all()
 
 
+@given(SCORES, st.floats(0.01, 0.99), st.data())
+def test_rows_without_a_score_stay_and_others_leave_as_if_theirs_were_the_lowest(
+    scores: np.ndarray, share: float, data: st.DataObject
+) -> None:
+    unknown = data.draw(arrays(np.bool_, len(scores)))
+    point = points.quantile(np.where(unknown, np.nan, scores), share)
+    leaves = point.leaves(np.where(unknown, np.nan, scores))
+    assert not leaves[unknown].any() and (point.threshold is None or math.isfinite(point.threshold))
+    assert (leaves == points.quantile(np.where(unknown, -1.0, scores), share).leaves(scores) & ~unknown).all()
+
+
+def test_harm_among_rows_without_a_score_counts_since_they_stay() -> None:
+    scores = np.linspace(0, 1, 1000)
+    bad = np.zeros(1000, dtype=bool)
+    scores[:200], bad[:200] = np.nan, True
+    point = points.risk(scores, bad, epsilon=0.1)
+    assert point.threshold is None and "no threshold can promise" in point.why
+
+
 def test_a_rule_takes_what_it_applies_to_and_a_score_that_is_no_number_takes_nothing() -> None:
     assert points.hard().leaves(np.array([0.0, 1.0, np.nan, 0.0])).tolist() == [False, True, False, False]
 
@@ -54,15 +73,25 @@ def test_a_promise_of_risk_is_broken_in_no_more_than_one_draw_of_twenty(of: str)
         scores = random.random(1000)
         bad = random.random(1000) < 0.02 + 0.5 * scores**3
         point = points.risk(scores, bad, epsilon=epsilon, of=of)
-        if point.threshold is None:
-            continue
-        threshold = min(max(point.threshold, -1.0), 2.0)
-        stays = grid <= threshold
+        if "bound" not in point.evidence:
+            continue  # nothing is promised
+        stays = ~point.leaves(grid)
         cut += not stays.all()
         kept = curve[stays].mean() if stays.any() else 0.0
         broken += (kept if of == "kept" else (1 - curve)[~stays].sum() / (1 - curve).sum()) > epsilon
     assert broken / draws <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / draws)
     assert cut > draws / 2  # a promise that is kept by never cutting would be no use
+
+
+def test_a_promise_that_cannot_be_right_is_seldom_made() -> None:
+    """Harm is everywhere, a hair more than is promised."""
+    random = np.random.default_rng(7)
+    draws = 400
+    made = sum(
+        "bound" in points.risk(random.random(300), random.random(300) < 0.102, epsilon=0.1).evidence
+        for _ in range(draws)
+    )
+    assert made / draws <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / draws)
 
 
 def test_of_more_calibration_rows_a_risk_point_can_promise_more() -> None:
@@ -101,6 +130,15 @@ def test_a_mixture_is_cut_between_its_two_kinds_and_one_kind_is_refused() -> Non
     alone = 1 / (1 + np.exp(-random.normal(0, 1, 1000)))
     assert points.mixture(alone).threshold is None and "not of two kinds" in points.mixture(alone).why
     assert points.mixture(np.full(50, 0.5)).threshold is None
+
+
+def test_rows_of_which_a_score_says_nothing_are_no_kind_of_their_own() -> None:
+    random = np.random.default_rng(4)
+    some = 1 / (1 + np.exp(-random.normal(-1, 1, 300)))
+    scores = np.concatenate([np.zeros(2000), some, np.full(10, np.nan)])
+    assert points.mixture(scores).threshold is None and points.mixture(scores).evidence["rows"] == 300
+    two = np.concatenate([some / 20, 1 - some / 20])
+    assert points.mixture(np.concatenate([np.zeros(2000), two])).threshold == points.mixture(two).threshold
 
 
 @given(SCORES)

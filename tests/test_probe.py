@@ -88,6 +88,26 @@ def test_of_many_labels_a_fit_is_scikit_learns_in_the_memory_of_the_rows_alone()
     assert np.abs(found - model.predict_proba(scaled)).max() < 0.003
 
 
+def test_of_two_labels_too_and_each_row_is_there_once() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(3)
+    features = random.normal(size=(8000, 64)).astype(np.float32)
+    positive = 1 / (1 + np.exp(-2 * features[:, 0] - random.normal(size=8000)))
+    taught = np.stack([1 - positive, positive, np.zeros(8000)], 1)  # of the third there is none
+    fit(features[:50], taught[:50])
+    tracemalloc.start()
+    probe = fit(features, taught)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * features.nbytes  # scaled features, and room to make them
+    scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    model = LogisticRegression(C=1 / 64, max_iter=500, tol=1e-6)
+    model.fit(np.tile(scaled, (2, 1)), np.repeat([0, 1], 8000), sample_weight=taught[:, :2].T.reshape(-1))
+    found = probe(features)
+    assert np.abs(found[:, :2] - model.predict_proba(scaled)).max() < 0.003 and (found[:, 2] == 0).all()
+
+
 def test_a_label_that_nobody_is_taught_is_never_predicted() -> None:
     features, taught, _ = material()
     wide = np.concatenate([taught, np.zeros((N, 1))], 1)

@@ -213,6 +213,19 @@ def test_extreme_answers_still_give_finite_limits(teacher: list[int], student: l
         assert kept.chance_corrected_lower_95 is not None and math.isfinite(kept.chance_corrected_lower_95)
 
 
+def test_a_difference_alone_is_that_of_retention() -> None:
+    teacher, student = answers(400, (0.7, 0.08, 0.12, 0.1), 3)
+    kept = compare(teacher, student)
+    difference, lower = statistics.paired_difference(teacher, student, seed=1)
+    assert difference.value == pytest.approx(kept.difference.value) and lower == pytest.approx(kept.difference_lower_95)
+    assert [difference.lower, difference.upper] == pytest.approx(
+        [kept.difference.lower, kept.difference.upper], abs=0.006
+    )
+    # as many draws of as many items, one by one, would take a minute
+    million, other = np.tile(teacher, 2500), np.tile(student, 2500)
+    assert statistics.paired_difference(million, other, seed=1)[0].value == pytest.approx(difference.value)
+
+
 def test_one_sided_bounds_cover_about_95_in_100() -> None:
     pairs, truth = 600, (0.84 + 0.04, 0.84 + 0.06)
     covered = np.zeros(3)

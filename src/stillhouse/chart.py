@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+from rich.cells import cell_len, set_cell_size
 
 from stillhouse.errors import StillhouseError
 from stillhouse.store import read_sealed
@@ -34,7 +35,8 @@ LETTERS = {"head": "H", "heart": "·", "tail": "T"}
 class Cut:
     """A score with its point. scores: (N,) of all rows. threshold: rows above it leave; ``None``: none does.
 
-    of: the cut that rows above it go to.
+    of: the cut that rows above it go to. by_quota: each label, source and group has a point of its own, and the
+    threshold is the lowest score that left.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Cut:
     threshold: float | None
     removed: int
     why: str
+    by_quota: bool
 
     @property
     def known(self) -> npt.NDArray[np.float64]:
@@ -56,6 +59,15 @@ class Cut:
         if self.threshold is None or not (self.removed or low <= self.threshold < high):
             return None
         return min(max(self.threshold, low), high)
+
+    @property
+    def words(self) -> str:
+        """What the point says."""
+        if self.point is None:
+            return "nothing is cut"
+        if self.by_quota:
+            return f"{self.threshold:.4g}: the lowest that went to the {self.of}"
+        return f"{self.threshold:.4g}, above it: {self.of}"
 
 
 @dataclass(frozen=True)
@@ -76,33 +88,23 @@ class Chart:
                 fix="give the folder of a run that has cuts (`distill.cuts`), such as runs/quickstart",
             )
         folder = run / FOLDERS["cuts"]
-        return cls(
-            run,
-            pq.read_table(folder / "rows.parquet").to_pydict(),
-            json.loads((folder / "cuts.json").read_text("utf-8")),
-        )
+        path = folder / "rows.parquet"
+        shown = [name for name in pq.read_schema(path).names if name not in ("id", "origin")]
+        told = json.loads((folder / "cuts.json").read_text("utf-8"))
+        return cls(run, pq.read_table(path, columns=shown).to_pydict(), told)
 
     @property
     def cuts(self) -> list[Cut]:
         """Heads in the recipe's order, then the tail."""
-        found = [
-            Cut(one["name"], "head", self._scores(one["name"]), one["threshold"], one["removed"], one["why"])
-            for one in self.told["heads"]
-        ]
+        found = [self._cut(one, one["name"], "head", one["name"]) for one in self.told["heads"]]
         tail = self.told["tail"]
         if tail["score"] is None:  # nothing was scored of which there could be a tail
             return found
-        found.append(
-            Cut(
-                f"tail: {tail['score']}",
-                "tail",
-                self._scores(tail["score"]),
-                tail["threshold"],
-                tail["removed"],
-                tail["why"],
-            )
-        )
-        return found
+        return [*found, self._cut(tail, f"tail: {tail['score']}", "tail", tail["score"])]
+
+    def _cut(self, told: Mapping[str, Any], name: str, of: str, score: str) -> Cut:
+        by_quota = self.told["quotas"] and told["kind"] in ("quantile", "pilot")
+        return Cut(name, of, self._scores(score), told["threshold"], told["removed"], told["why"], by_quota)
 
     @property
     def what(self) -> str:
@@ -113,9 +115,10 @@ class Chart:
         return np.array(self.rows[f"score_{name}"], dtype=np.float64)
 
     def lines(self, *, width: int = WIDTH) -> list[str]:
-        """The whole chart as text, no line longer than ``width``."""
+        """The whole chart as text, no line wider than ``width`` columns."""
         return [
-            line[:width] for line in (*self._strip(width), *self._curves(width), *self._prices(), *self._around(width))
+            _fitted(line, width)
+            for line in (*self._strip(width), *self._curves(width), *self._prices(), *self._around(width))
         ]
 
     def _strip(self, width: int) -> Iterator[str]:
@@ -145,7 +148,7 @@ class Chart:
                 place = min(BINS - 1, int((drawn - low) / (high - low) * BINS))
                 marks[place:] = ["^", *"→" * (BINS - 1 - place)]
             yield "  " + "".join(marks)
-            point = f"^ {cut.threshold:.4g}, above it: {cut.of}" if drawn is not None else "nothing is cut"
+            point = cut.words if drawn is None else f"^ {cut.words}"
             yield f"  {low:<10.3g}{point:^{BINS - 20}}{high:>10.3g}"
 
     def _prices(self) -> Iterator[str]:
@@ -156,49 +159,71 @@ class Chart:
             yield f"{masked:,} tokens of answers that stay are read and not learned"
         if self.told["prices"]:
             yield "What it costs and buys, by a small proxy (not the student itself)"
-            yield f"  {'cuts':<22}{'rows':>7}  {'accuracy':<22}{'worst group':<27}"
+            yield f"  {'cuts':<20}{'rows':>9}  {'accuracy':<22}{'worst group':<22}"
         for one in self.told["prices"]:
-            accuracy = one["accuracy"]
-            told = f"{accuracy['value']:.3f} [{accuracy['lower']:.3f}, {accuracy['upper']:.3f}]"
-            worst = "" if one["worst"] is None else f"{one['worst']['value']:.3f} {one['group']}"
-            yield f"  {one['cuts'][:21]:<22}{one['rows']:>7,}  {told:<22}{worst:<25}"
+            yield f"  {one['cuts'][:19]:<20}{one['rows']:>9,}  {_figure(one['accuracy']):<22}{_figure(one['worst'])}"
             against = one["against_none"]
             if against is not None:
                 gap, bound = 100 * against["difference"]["value"], 100 * against["lower"]
                 yield f"{'':<33}{gap:+.2f} points against none, bound {bound:+.2f}"
-                if against["group_difference"] is not None:
-                    yield f"{'':<33}{100 * against['group_difference']:+.2f} in {against['group']}"
-        for rung in self.told["tail"]["rungs"]:
-            yield f"  pilot: keep {rung['share']:.0%}, {rung['rows']:,} rows: {rung['accuracy']:.3f}, {rung['why']}"
+            if one["group"] is not None:
+                gap = "" if against is None else f" {100 * against['group_difference']:+.2f}"
+                yield f"{'':<33}worst: {one['group']}{gap}"
+        yield from self._pilot()
         for note in self.told["notes"]:
             yield from textwrap.wrap(f"! {note}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
 
+    def _pilot(self) -> Iterator[str]:
+        """What it found of each share, against all rows of the same folds."""
+        tail = self.told["tail"]
+        for rung in tail["rungs"]:
+            found = f"{rung['accuracy']:.3f}"
+            if rung["compared"] is not None:
+                gap, folds = 100 * rung["compared"]["difference"]["value"], tail["rungs"][0]["folds"]
+                found = f"{gap:+.2f} points on {rung['folds']} of {folds} folds"
+            told = f"pilot: keep {rung['share']:.0%}, {rung['rows']:,} rows: {found}, {rung['why']}"
+            yield from textwrap.wrap(told, WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
+        if tail["rungs"]:
+            number, total = tail["rows_trained"], max(1, tail["rungs"][0]["rows"])
+            yield f"  its proxies were taught {number:,} rows together, {number / total:.1f} times all of them"
+
     def _around(self, width: int) -> Iterator[str]:
         """The rows on either side of each point."""
+        fates, reasons = (np.array(self.rows[name], dtype=object) for name in ("cut", "reason"))
         for cut in self.cuts:
             if cut.threshold is None or not cut.removed:
                 continue
             order = np.argsort(-cut.scores, kind="stable")
-            leaving = [row for row in order if self._left_by(row, cut)][-AROUND:]
-            staying = [row for row in order if self.rows["cut"][row] == "heart"][:AROUND]
+            left = fates == cut.of
+            if cut.of == "head":
+                left &= reasons == cut.name
+            leaving, staying = order[left[order]][-AROUND:], order[fates[order] == "heart"][:AROUND]
             yield ""
             yield f"Around the point of {cut.name}"
-            if cut.of == "tail" and self.told["quotas"]:
-                yield "  (by quotas each label, source and group has a point of its own; this is the lowest)"
+            if cut.by_quota:
+                yield "  (by quotas each label, source and group has its own; this is the lowest)"
             yield from (self._row(row, cut, width) for row in leaving)
             yield f"  {'─' * 8} {cut.threshold:.4g} {'─' * (BINS - 18)}"
             yield from (self._row(row, cut, width) for row in staying)
 
-    def _left_by(self, row: int, cut: Cut) -> bool:
-        if cut.of == "tail":
-            return bool(self.rows["cut"][row] == "tail")
-        return bool(self.rows["cut"][row] == "head" and self.rows["reason"][row] == cut.name)
-
     def _row(self, row: int, cut: Cut, width: int) -> str:
-        text = " ".join(str(self.rows["text"][row]).split())
-        letter, taught = LETTERS[self.rows["cut"][row]], str(self.rows["taught"][row])[:10]
-        line = f"{letter} {cut.scores[row]:8.4f}  {taught:<10}  {text}"
-        return line if len(line) <= width else line[: width - 1] + "…"
+        taught, text = (_printable(str(self.rows[name][row])) for name in ("taught", "text"))
+        line = f"{LETTERS[self.rows['cut'][row]]} {cut.scores[row]:8.4f}  {set_cell_size(taught, 10)}  {text[:width]}"
+        return line if cell_len(line) <= width else set_cell_size(line, width - 1) + "…"
+
+
+def _figure(value: Mapping[str, Any] | None) -> str:
+    return "" if value is None else f"{value['value']:.3f} [{value['lower']:.3f}, {value['upper']:.3f}]"
+
+
+def _printable(text: str) -> str:
+    """On one line, and without what a terminal would take for an order."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
+def _fitted(line: str, width: int) -> str:
+    """Cut off at a number of columns, of which a letter may take two."""
+    return line if cell_len(line) <= width else set_cell_size(line, width)
 
 
 def _shares(numbers: Mapping[str, int], width: int) -> Mapping[str, int]:

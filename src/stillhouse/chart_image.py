@@ -76,17 +76,20 @@ def _cut(axis: Any, cut: Cut, fates: list[str], what: str) -> None:
         linewidth=0.3,
     )
     axis.set_yscale("symlog", linthresh=1)
+    axis.set_ylim(0, 5 * axis.get_ylim()[1])  # room for the words above the bars
     axis.set_ylabel(what, fontsize=8)
     axis.tick_params(labelsize=8)
     if (drawn := cut.point) is not None:
         axis.axvline(drawn, color="black", linestyle="--", linewidth=1)
+        left = drawn - low > 0.6 * (high - low)
         axis.annotate(
-            f"{cut.threshold:.3g} → {cut.of}",
+            cut.words,
             (drawn, 0.97),
             xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
+            xytext=(-4 if left else 4, 0),
             textcoords="offset points",
             fontsize=8,
+            ha="right" if left else "left",
             va="top",
         )
     axis.set_title(_short(f"{cut.name}: {cut.removed:,} leave. {cut.why}", 105), loc="left", fontsize=9)

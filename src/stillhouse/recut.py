@@ -22,6 +22,7 @@ from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.load import parse_recipe
 from stillhouse.recipe.model import Recipe
+from stillhouse.store import write_atomically
 from stillhouse.workplace import Progress, silent
 
 Cutting = Classification | Generation  # recipes that may have cuts
@@ -50,8 +51,10 @@ def recipe_of(run: Path) -> tuple[Cutting, Path]:
 
 
 def move(run: Path, moves: Sequence[str], *, progress: Progress = silent) -> Moved:
-    """Cut again at other points, which takes seconds: scores are kept. Raises :class:`StillhouseError` for a cut that
-    the run has not, or a value that is none.
+    """Cut again at other points, which takes seconds: scores are kept.
+
+    Raises :class:`StillhouseError` for a cut that the run has not, a value that is none, a run that has no scores as
+    its recipe asks for them, and where it is not found from here. A move that is refused leaves the run as it was.
 
     moves: ``tail=0.35`` (share that leaves), ``tail=pilot``, ``label-doubt=0.6`` (threshold), ``label-doubt=none``.
     """
@@ -68,8 +71,15 @@ def move(run: Path, moves: Sequence[str], *, progress: Progress = silent) -> Mov
             _head(section, name, one)["point"] = _point(value, one)
     changed.setdefault("distill", {})["cuts"] = section
     moved = _cutting(parse_recipe(changed))
+    _refuse_more_than_a_move(moved, run, base)
+    before = {path: path.read_bytes() for name in ("recipe.yaml", "recipe.lock.yaml") if (path := run / name).is_file()}
     started = time.perf_counter()
-    execute(moved, base=base, progress=progress, until="cuts")
+    try:
+        execute(moved, base=base, progress=progress, until="cuts")
+    except StillhouseError:
+        for path, content in before.items():
+            write_atomically(path, content)
+        raise
     seconds = time.perf_counter() - started
     plan: Plan = make_plan(moved, base=base)
     names = {one.partition("=")[0] for one in moves}
@@ -79,6 +89,28 @@ def move(run: Path, moves: Sequence[str], *, progress: Progress = silent) -> Mov
     if names - {"tail"}:
         settings.append(f"distill.cuts.heads={json.dumps(section['heads'])}")
     return Moved(moved, base, plan.steps, tuple(settings), seconds)
+
+
+def _refuse_more_than_a_move(recipe: Cutting, run: Path, base: Path) -> None:
+    """A move is to take seconds; it neither starts a run anew nor asks a teacher."""
+    folder = (Path(recipe.paths.runs) / recipe.name).resolve()
+    if folder != run.resolve():
+        raise StillhouseError(
+            f"seen from this folder, the recipe of {run} runs in {folder}",
+            where=f"{run}/recipe.yaml: name, paths.runs",
+            fix="go to the folder that the run was started from, and move the cut there",
+        )
+    plan = make_plan(recipe, base=base)
+    plan.raise_problems()
+    for step in plan.steps:
+        if step.name == "cuts":
+            break
+        if step.cached is None:
+            raise StillhouseError(
+                f"there are no scores to cut by: the step `{step.name}` has to run first ({step.why})",
+                where=str(run),
+                fix="run the recipe, up to the cuts at least: `stillhouse run`",
+            )
 
 
 def _cutting(recipe: Recipe) -> Cutting:

@@ -35,8 +35,10 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 
-def check_calibration(recipe: Recipe, heads: Sequence[AnyHead], calibration: str) -> list[Problem]:
-    """Calibration rows take a gold label, harm a group."""
+def check_calibration(
+    recipe: Recipe, heads: Sequence[AnyHead], points: Sequence[Any], calibration: str
+) -> list[Problem]:
+    """Calibration rows take a gold label, harm a group, and a promise without which the run stops takes such rows."""
     problems: list[Problem] = []
     if calibration == "validation" and all(source.columns.label is None for source in recipe.raw.sources):
         problems.append(
@@ -47,7 +49,15 @@ def check_calibration(recipe: Recipe, heads: Sequence[AnyHead], calibration: str
             )
         )
     known = {group for source in recipe.raw.sources for group in source.columns.groups}
-    for place, head in enumerate(heads):
+    for place, (head, point) in enumerate(zip(heads, points, strict=True)):
+        if calibration == "none" and isinstance(point, Risk) and point.unmet == "stop":
+            problems.append(
+                Problem(
+                    f"{head.title} is to promise something or stop, and without calibration rows it cannot",
+                    f"distill.cuts.heads.{place}.point.unmet",
+                    "set `distill.cuts.calibration: validation`, or `unmet: keep`",
+                )
+            )
         if head.harm is not None and head.harm.group not in known:
             problems.append(
                 Problem(
@@ -112,7 +122,8 @@ def head_cut(head: AnyHead, point: Any, place: int, mine: Scored, calibration: C
             found = _risk(head, point, calibration, f"distill.cuts.heads.{place}.point")
         case _:
             found, proven = Point("mask", None, "its tokens are read and not learned"), False
-    return HeadCut(head.title, scores, found, proven=proven)
+    firm = isinstance(point, Risk) and point.unmet == "stop" and point.of == "kept"
+    return HeadCut(head.title, scores, found, proven=proven, firm=firm)
 
 
 def _risk(head: AnyHead, point: Risk, calibration: Calibration, where: str) -> Point:

@@ -32,7 +32,7 @@ from stillhouse.signals import ClassProbs, Vectors
 from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("scikit-learn", "scipy", "numpy")
 _ABOUT_LABELS = ("label-doubt", "teacher-noise")  # what would make the student worse, rather than harm others
 _REASONS = {
@@ -48,7 +48,7 @@ def check(recipe: Classification, cache: Path, base: Path) -> list[Problem]:
     """Calibration rows take a gold label, harm a group."""
     section = recipe.distill.cuts
     assert section is not None  # noqa: S101 - the plan has no such step otherwise
-    return check_calibration(recipe, section.heads, section.calibration)
+    return check_calibration(recipe, section.heads, [head.point for head in section.heads], section.calibration)
 
 
 def run(recipe: Classification, places: Places, progress: Progress) -> StageResult:
@@ -135,7 +135,8 @@ def _tail(section: Cuts, mine: Scored) -> TailCut:
 def judged_groups(classes: list[str], groups: dict[str, list[str | None]]) -> dict[str, Flags]:
     """Rows of each label and group value that is large enough to be judged on its own."""
     found: dict[str, Flags] = {}
-    kinds: dict[str, Sequence[str | None]] = {"label": classes, **groups}
+    kinds: dict[str, Sequence[str | None]] = {"label": classes}
+    kinds |= {f"group {name}": values for name, values in groups.items()}
     for kind, values in kinds.items():
         rows_of: dict[str, list[int]] = {}
         for row, value in enumerate(values):

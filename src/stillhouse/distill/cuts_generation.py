@@ -32,7 +32,7 @@ from stillhouse.recipe.generation import Generation
 from stillhouse.store import reached, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("numpy",)
 _PROMPT = 10  # characters of a prompt that the chart has room for
 _ASKED = 120  # and of it the ledger
@@ -49,7 +49,7 @@ def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
     """Calibration rows take a gold label, harm a group."""
     section = recipe.distill.cuts
     assert section is not None  # noqa: S101 - the plan has no such step otherwise
-    return check_calibration(recipe, section.heads, section.calibration)
+    return check_calibration(recipe, section.heads, [head.point for head in section.heads], section.calibration)
 
 
 def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:

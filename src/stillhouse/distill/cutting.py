@@ -24,7 +24,7 @@ import numpy.typing as npt
 from stillhouse.distill.pilot import Pilot, pilot
 from stillhouse.distill.points import Point, at
 from stillhouse.distill.prices import Compared, Price, Proving, price_list
-from stillhouse.distill.quotas import follows, quotas, select
+from stillhouse.distill.quotas import LIMIT, follows, quotas, select, strata_of
 from stillhouse.errors import StillhouseError
 from stillhouse.removal import Rate, removal_rates
 
@@ -32,6 +32,8 @@ Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 TAIL = "tail"
+CROSSED = "stratum"
+TOLD = 50  # of the values of a label, source or group, whatever was taken from them
 WEAKER = 1.1  # so many times more rows than are taught, and a promise about them is another one
 MOST = 0.5  # of a class that a rule may take before it is the class itself that the rule finds
 
@@ -81,12 +83,14 @@ class Unproven:
 
 @dataclass(frozen=True)
 class HeadCut:
-    """scores: (N,). proven: it is meant to make the student better, and so has to show that it costs nothing."""
+    """scores: (N,). proven: it is meant to make the student better, and so has to show that it costs nothing. firm: it
+    promises something about the rows that stay, and the run stops rather than go on without."""
 
     name: str
     scores: Floats
     point: Point
     proven: bool
+    firm: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,14 +150,15 @@ def decide(
     """Decide about every row.
 
     margin, group_margin: what a proven cut, and the pilot's tail, may cost the proxy, overall and in the worst-served
-    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class, and
-    where no row would be left.
+    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class, for a
+    firm cut that does not pay, and where no row would be left.
     """
     fate: list[Fate | None] = [None] * len(rows)
     heart = np.ones(len(rows), dtype=bool)
     points: dict[str, Point] = {}
     masks: dict[str, Flags] = {}
     followed: list[str] = []
+    torn: list[str] = []
     for cut in heads:
         point = cut.point
         leaving = point.leaves(cut.scores) & heart
@@ -164,12 +169,15 @@ def decide(
             share = point.evidence.get("share", 0.0)
             leaving = _by_quota(rows, cut.scores, heart, proving.right(heart), share=share, at_random=at_random)
             followed += told
+            torn += _whole_rows(rows, leaving, heart, share=share, what=cut.name)
             why = f"{point.why}, by quotas{_fewer(leaving, heart, share)}"
             # each stratum has a point of its own; told is the lowest
             point = replace(point, threshold=float(cut.scores[leaving].min()) if leaving.any() else None, why=why)
         elif cut.proven and isinstance(proving, Proving) and leaving.any() and proving.judged.any():
             found = proving.compare(proving.right(heart), proving.right(heart & ~leaving))
             if not found.not_worse(margin, group_margin):
+                if cut.firm:
+                    raise _broken_promise(cut, found)
                 point = replace(point, threshold=None, why=f"left off, since it does not pay: {_words(found)}")
                 leaving = np.zeros(len(rows), dtype=bool)
         points[cut.name] = point
@@ -185,13 +193,15 @@ def decide(
         lowest = float(tail.scores[leaving].min()) if tail.above is None else tail.above
     if lowest is not None:
         masks[TAIL] = leaving
+        if tail.above is None:
+            torn += _whole_rows(rows, leaving, heart, share=float(tail_point.evidence["share"]), what=TAIL)
         for row in np.nonzero(leaving)[0]:
             fate[row] = Fate("tail", tail.reason, float(tail.scores[row]), lowest)
         heart = heart & ~leaving
         _refuse_to_take_all(fate)
     rates = _rates(fate, rows)
     alarms = [_alarm(rate) for rate in rates if rate.verdict == "alarm"]
-    notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *alarms]
+    notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *torn, *alarms]
     prices = tuple(price_list(proving, masks)) if isinstance(proving, Proving) else ()
     return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
 
@@ -211,6 +221,34 @@ def _weaker_promises(heads: Sequence[HeadCut], points: Mapping[str, Point], hear
                 f" leave {stay:,} of them, among which that allows {min(1.0, epsilon * kept / max(1, stay)):.1%}"
             )
     return found
+
+
+def _broken_promise(cut: HeadCut, found: Compared) -> StillhouseError:
+    return StillhouseError(
+        f"`{cut.name}` does not pay, so that it would be left off, and then nothing is promised of the rows that stay:"
+        f" {_words(found)}",
+        where="distill.cuts.heads",
+        fix=f"allow it to cost so much (`distill.cuts.margin`, `group_margin`), take the rows whatever that costs"
+        f" (`point: {{kind: given, at: {cut.point.threshold:.4g}}}`), or go on without the promise (`unmet: keep`)",
+    )
+
+
+def _whole_rows(rows: Rows, leaving: Flags, heart: Flags, *, share: float, what: str) -> list[str]:
+    """In words, strata so small that with whole rows they lose more than :data:`LIMIT` times the share asked for."""
+    if rows.strata is None:
+        return []
+    strata = np.array(rows.strata, dtype=object)
+    had, lost = Counter(strata[heart].tolist()), Counter(strata[leaving].tolist())
+    most = share * LIMIT
+    over = sorted(
+        (one for one in lost if lost[one] > most * had[one] + 1e-9), key=lambda one: (-lost[one] / had[one], one)
+    )
+    if not over:
+        return []
+    return [
+        f"{what}: whole rows leave, so that {len(over)} of {len(had)} strata lose more than {LIMIT:g} times the"
+        f" {share:.1%} asked for; most of all {over[0]}: {lost[over[0]]} of {had[over[0]]} rows"
+    ]
 
 
 def _by_quota(
@@ -306,16 +344,27 @@ def _refuse_to_take_all(fate: Sequence[Fate | None]) -> None:
 
 
 def _rates(fate: Sequence[Fate | None], rows: Rows) -> tuple[Rate, ...]:
-    """What left from each class, source and group."""
-    kinds: dict[str, Sequence[str | None]] = {"source": rows.sources, **rows.groups}
+    """What left from each class, source and group, of many the :data:`TOLD` largest, and every alarm; of where these
+    cross the alarms alone."""
+    kinds: dict[str, Sequence[str | None]] = {"source": rows.sources}
+    kinds |= {f"group {name}": values for name, values in rows.groups.items()}
     if rows.classes is not None:
         kinds = {"label": rows.classes, **kinds}
-    counts: dict[tuple[str, str, str | None], int] = {}
+    crossed = strata_of(rows.classes, rows.sources, rows.groups)
+    if len(set(crossed)) > max(len(set(values)) for values in kinds.values()):
+        kinds[CROSSED] = crossed
+    reasons = [one.reason if one else None for one in fate]
+    counts: Counter[tuple[str, str, str | None]] = Counter()
     for kind, values in kinds.items():
-        for value, one in zip(values, fate, strict=True):
-            key = (kind, value or "none", one.reason if one else None)
-            counts[key] = counts.get(key, 0) + 1
-    return tuple(removal_rates(counts))
+        counts.update((kind, value or "none", reason) for value, reason in zip(values, reasons, strict=True))
+    rates = removal_rates(counts)
+    shown: Counter[str] = Counter({CROSSED: TOLD})
+    large = set()
+    for place in sorted(range(len(rates)), key=lambda place: (-rates[place].rows, rates[place].value)):
+        shown[rates[place].kind] += 1
+        if shown[rates[place].kind] <= TOLD:
+            large.add(place)
+    return tuple(one for place, one in enumerate(rates) if place in large or one.verdict == "alarm")
 
 
 def _alarm(rate: Rate) -> str:

@@ -60,7 +60,11 @@ def quantile(scores: Floats, share: float) -> Point:
     most = math.floor(share * len(scores) + 1e-9)
     if most == 0:
         return Point("quantile", None, "the share is less than one row")
-    threshold = float(np.sort(scores)[::-1][most]) if most < len(scores) else -math.inf
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return Point("quantile", None, "no score is a number")
+    below = float(np.nextafter(known.min(), -math.inf))  # the place of what is no number, which stays
+    threshold = float(np.sort(np.where(np.isnan(scores), below, scores))[::-1][most])
     return Point("quantile", threshold, f"the {share:.1%} with the highest scores", {"share": share})
 
 
@@ -78,8 +82,11 @@ def risk(
     strictest at which at most ``epsilon`` of the rows that are *not* bad leave. In each case for rows like the
     calibration rows, with ``confidence`` over draws of them: in at most one draw of twenty is the promise broken.
 
-    Fixed-sequence testing, see :mod:`stillhouse.statistics.fixed_sequence`.
+    Fixed-sequence testing, see :mod:`stillhouse.statistics.fixed_sequence`. Rows whose score is no number never leave,
+    and count as the lowest.
     """
+    unknown = np.isnan(scores)
+    scores = np.where(unknown, scores[~unknown].min(initial=math.inf), scores)
     kept = of != "lost"
     what = f"at most {epsilon:.1%} of the {'kept rows are harmful' if kept else 'sound rows leave'}"
     evidence: dict[str, Any] = {"epsilon": epsilon, "confidence": confidence, "of": of, "rows": len(scores)}
@@ -101,16 +108,17 @@ def mixture(scores: Floats) -> Point:
 
     Two normal components on the logit of the scores, by expectation-maximization (Dempster et al. 1977). Refused where
     Ashman's D, the distance of the means over their pooled spread, is below 2 (Ashman et al. 1994): then there is no
-    border, and every one would be taste. Scores lie in [0, 1].
+    border, and every one would be taste. Scores lie in [0, 1]; those of 0, which say nothing of a row, and what is no
+    number are left out: beside so many equal scores any others would be a kind of their own.
     """
-    inside = np.clip(scores, 1e-6, 1 - 1e-6)
+    inside = np.clip(scores[scores > 0], 1e-6, 1 - 1e-6)
     x = np.log(inside / (1 - inside))
     fitted = _two_normals(x)
     if fitted is None:
         return Point("mixture", None, "the scores do not vary")
     share, means, spreads = fitted
     distance = abs(means[1] - means[0]) * math.sqrt(2) / math.hypot(*spreads)
-    evidence = {"ashman_d": distance, "share": share, "rows": len(scores)}
+    evidence = {"ashman_d": distance, "share": share, "rows": len(inside)}
     if distance < ASHMAN:
         return Point("mixture", None, f"the scores are not of two kinds (Ashman's D {distance:.2f}, below 2)", evidence)
     between = np.linspace(means[0], means[1], 2001)
@@ -118,7 +126,7 @@ def mixture(scores: Floats) -> Point:
     lower = np.log(1 - share) + _log_normal(between, means[0], spreads[0])
     border = float(between[int(np.argmax(upper > lower))])
     threshold = 1 / (1 + math.exp(-border))
-    why = f"two kinds of scores (Ashman's D {distance:.2f}), the higher with {share:.1%} of the rows"
+    why = f"two kinds of scores (Ashman's D {distance:.2f}), the higher with {share:.1%} of the rows above 0"
     return Point("mixture", threshold, why, evidence)
 
 

@@ -20,12 +20,11 @@ import numpy.typing as npt
 
 from stillhouse.distill.probe import Matrix, held_out
 from stillhouse.distill.scores.labels import Floats
-from stillhouse.statistics import Interval, proportion, retention
+from stillhouse.statistics import Interval, paired_difference, proportion
 
 Flags = npt.NDArray[np.bool_]
 
 LEAST = 50  # rows of a group that is judged on its own
-_RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -101,21 +100,15 @@ class Proving:
     def compare(self, before: Flags, after: Flags, *, folds: Sequence[int] | None = None) -> Compared:
         """Paired over the judged rows of the folds."""
         rows = self.rows(folds)
-        whole = retention(before[rows], after[rows], chance=0.0, seed=0, resamples=_RESAMPLES)
+        whole, lower = paired_difference(before[rows], after[rows], seed=0)
         group = self.worst(after, rows)
         if group is None:
-            return Compared(whole.difference, whole.difference_lower_95, None, None, None)
+            return Compared(whole, lower, None, None, None)
         mine = rows & self.groups[group]
-        part = retention(before[mine], after[mine], chance=0.0, seed=0, resamples=_RESAMPLES)
+        part, part_lower = paired_difference(before[mine], after[mine], seed=0)
         # what this group had more than the one that was worst before it may lose
         spare = float(before[mine].mean()) - min(float(before[rows & one].mean()) for one in self._large(rows))
-        return Compared(
-            whole.difference,
-            whole.difference_lower_95,
-            group,
-            part.difference.value + spare,
-            part.difference_lower_95 + spare,
-        )
+        return Compared(whole, lower, group, part.value + spare, part_lower + spare)
 
     def _large(self, rows: Flags) -> list[Flags]:
         return [mine for mine in self.groups.values() if (rows & mine).sum() >= LEAST]

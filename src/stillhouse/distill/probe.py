@@ -85,7 +85,6 @@ def fit(features: Matrix, taught: Floats) -> Probe:
     A label that no row has any probability of is never predicted. Features are standardized and weights have a normal
     prior of variance 1/H, so that logits are of size one before anything is learned, however many features there are.
     """
-    from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     classes = taught.shape[1]
@@ -96,33 +95,37 @@ def fit(features: Matrix, taught: Floats) -> Probe:
     scaled = (features - middle) / spread
     # on one thread: sums in one order, so that cuts are the same on every machine; at this size it is faster, too
     with threadpool_limits(1):
-        if len(seen) > 2:
-            weights = _of_many(scaled, taught[:, seen])
-        else:
-            mass = taught.T.reshape(-1)
-            told = mass > 0
-            rows = np.tile(np.arange(len(features)), classes)[told]
-            labels = np.repeat(np.arange(classes), len(features))[told]
-            model = LogisticRegression(C=1 / features.shape[1], max_iter=500)
-            model.fit(scaled[rows], labels, sample_weight=mass[told])
+        weights = (_of_two if len(seen) == 2 else _of_many)(scaled, taught[:, seen]).astype(np.float32)
 
     def probe(asked: Matrix) -> Floats:
         found = np.zeros((len(asked), classes))
-        inputs = (asked - middle) / spread
-        found[:, seen] = (
-            model.predict_proba(inputs) if len(seen) == 2 else _softmax(inputs @ weights[:-1] + weights[-1])
-        )
+        found[:, seen] = _softmax((asked - middle) / spread @ weights[:-1] + weights[-1])
         return found
 
     return probe
 
 
-def _of_many(scaled: Matrix, taught: Floats) -> Floats:
-    """Weights (H + 1, K) of the same model of more than two labels, the intercept last.
+# Both take each row once, with all its probabilities: a row for each label, which is what scikit-learn takes, would be
+# K times the memory and the time. Its objectives and its stopping rule, so that the optimum is its own.
+def _of_two(scaled: Matrix, taught: Floats) -> Floats:
+    """Weights (H + 1, 2), the intercept last, those of the first label 0."""
+    size, mass = scaled.shape[1], taught.sum(1)
+    whole = float(mass.sum())
+    prior = size / whole
 
-    Each row once, with all its probabilities: a row for each label, which is what scikit-learn takes, would be K times
-    the memory and the time. Its objective and its stopping rule, so that the optimum is its own.
-    """
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        logits = (scaled @ flat[:-1].astype(np.float32)).astype(np.float64) + flat[-1]
+        value = float((mass * np.logaddexp(0, logits) - taught[:, 1] * logits).sum()) / whole
+        gap = (mass * scipy_part("special").expit(logits) - taught[:, 1]) / whole
+        slope = (gap.astype(np.float32) @ scaled).astype(np.float64) + prior * flat[:-1]
+        return value + prior * float(flat[:-1] @ flat[:-1]) / 2, np.append(slope, gap.sum())
+
+    found = _least(loss, size + 1)
+    return np.stack([np.zeros_like(found), found], 1)
+
+
+def _of_many(scaled: Matrix, taught: Floats) -> Floats:
+    """Weights (H + 1, K) of more than two labels, the intercept last."""
     (rows, size), labels = scaled.shape, taught.shape[1]
     inputs = np.concatenate([scaled, np.ones((rows, 1))], 1, dtype=np.float64)
     mass = taught.sum(1, keepdims=True)
@@ -141,11 +144,15 @@ def _of_many(scaled: Matrix, taught: Floats) -> Floats:
         slope = inputs.T @ ((shares - taught) / whole) + prior * weights
         return value + float((prior * weights**2).sum()) / 2, slope.reshape(-1)
 
+    return _least(loss, (size + 1) * labels).reshape(-1, labels)
+
+
+def _least(loss: Callable[[Floats], tuple[float, Floats]], numbers: int) -> Floats:
+    """Where a loss, which comes with its slope, is least, from 0."""
     options = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps, "maxls": 50}
     minimize = scipy_part("optimize").minimize
-    found = minimize(loss, np.zeros((size + 1) * labels), jac=True, method="L-BFGS-B", options=options)
-    weights: Floats = found.x.reshape(-1, labels)
-    return weights
+    found: Floats = minimize(loss, np.zeros(numbers), jac=True, method="L-BFGS-B", options=options).x
+    return found
 
 
 def folds_of(ids: Sequence[str], *, seed: int, folds: int = FOLDS) -> npt.NDArray[np.int64]:

@@ -124,7 +124,8 @@ def follows(
         for name, (values, value_of) in columns.items():
             mine = value_of[inside]
             sizes, sums = np.bincount(mine), np.bincount(mine, weights=ranks)
-            for value in np.nonzero((sizes >= LEAST) & (len(inside) - sizes >= LEAST))[0]:
+            large = np.nonzero((sizes >= LEAST) & (len(inside) - sizes >= LEAST))[0]
+            for value in large[:1] if len(values) == 2 else large:  # of two, each is the other turned round
                 n, others = int(sizes[value]), int(len(inside) - sizes[value])
                 above = float((sums[value] - n * (n + 1) / 2) / n / others)
                 chance = math.sqrt((n + others + 1) / (12 * n * others))

@@ -23,7 +23,7 @@ from stillhouse.signals import ClassProbs, Vectors
 from stillhouse.store import reached
 from stillhouse.workplace import Places, Progress, StageResult
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "scipy", "numpy")
 READS = ("labels", "distill.student.kind", "distill.student.base", "distill.train.max_length")
 

@@ -55,7 +55,11 @@ class Risk(Section):
     epsilon: Annotated[Fraction, cutting("How many at most, as a share")] = 0.05
     confidence: Annotated[float, cutting("With what confidence over draws of calibration rows", ge=0.5, lt=1)] = 0.95
     unmet: Annotated[
-        Literal["keep", "stop"], cutting("Where no threshold can promise it: keep all rows and say so, or stop the run")
+        Literal["keep", "stop"],
+        cutting(
+            "Where no threshold can promise it, or where one could and the cut does not pay: keep all rows and say so,"
+            " or stop the run"
+        ),
     ] = "keep"
 
 

@@ -92,12 +92,12 @@ def _histogram(cut: Cut, fates: Any) -> Html:
         share = 100 * (drawn - low) / (high - low)
         x, anchor = f"{share:.2f}%", "end" if share > 60 else "start"
         parts.append(element("line", x1=x, x2=x, y1=2, y2=_HIGH + 14, class_="limit"))
-        words = f"{cut.threshold:.4g}, above it: {cut.of}"
-        parts.append(element("text", words, x=x, y=11, dx=-5 if share > 60 else 5, text_anchor=anchor, class_="name"))
+        parts.append(
+            element("text", cut.words, x=x, y=11, dx=-5 if share > 60 else 5, text_anchor=anchor, class_="name")
+        )
     for x, words, anchor in (("0%", f"{low:.3g}", "start"), ("100%", f"{high:.3g}", "end")):
         parts.append(element("text", words, x=x, y=_HIGH + 30, text_anchor=anchor, class_="tick"))
-    point = f"rows above {cut.threshold:.4g} go to the {cut.of}" if drawn is not None else "no row is cut by it"
-    name = f"Histogram of {cut.name}: scores of {len(cut.scores):,} rows from {low:.3g} to {high:.3g}; {point}."
+    name = f"Histogram of {cut.name}: scores of {len(cut.scores):,} rows from {low:.3g} to {high:.3g}; {cut.words}."
     return element("svg", *parts, class_="histogram", height=_HIGH + 36, role="img", aria_label=signed(name))
 
 
@@ -158,10 +158,22 @@ def _pilot(rungs: Sequence[Mapping[str, Any]]) -> list[Html]:
     if not rungs:
         return []
     rows = [
-        [f"keep {one['share']:.0%}", count(one["rows"]), _ACCURACY.written(one["accuracy"]), str(one["why"])]
+        [
+            f"keep {one['share']:.0%}",
+            count(one["rows"]),
+            f"{one['folds']} of {rungs[0]['folds']}",
+            _ACCURACY.written(one["accuracy"]),
+            _against(one["compared"]),
+            str(one["why"]),
+        ]
         for one in rungs
     ]
-    columns = [Column("share"), Column("rows", "number"), Column("proxy's accuracy", "number"), Column("found")]
+    columns = [
+        Column("share"),
+        *(Column(name, "number") for name in ("rows", "judged on folds", "proxy's accuracy")),
+        Column("against all rows of these folds"),
+        Column("found"),
+    ]
     return [element("h3", "The pilot: how small a share would do"), table("The pilot", columns, rows, heard=True)]
 
 

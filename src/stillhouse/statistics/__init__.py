@@ -17,7 +17,7 @@ from stillhouse.statistics.fixed_sequence import Held, loosest_kept, strictest_l
 from stillhouse.statistics.gap import RecoveredGap, recovered_gap
 from stillhouse.statistics.inputs import Flags, Floats, Ints
 from stillhouse.statistics.jackknife import p_other_than_zero
-from stillhouse.statistics.non_inferiority import Retention, one_sided_p, retention
+from stillhouse.statistics.non_inferiority import Retention, one_sided_p, paired_difference, retention
 from stillhouse.statistics.outcomes import Mean, OutcomeGap, Outcomes
 from stillhouse.statistics.over_seeds import OverSeeds, over_seeds, resample_seeds
 from stillhouse.statistics.paired_groups import (
@@ -91,6 +91,7 @@ __all__ = [
     "one_sided_p",
     "over_seeds",
     "p_other_than_zero",
+    "paired_difference",
     "proportion",
     "ratio_of",
     "recall_per_class",
