@@ -140,6 +140,11 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "finish.evaluate.harness.limit": (9, "judge"),
     "finish.evaluate.harness.few_shot": (2, "judge"),
     "finish.evaluate.harness.template": ("rule", "judge"),
+    "finish.evaluate.harness.benchmarks.*.task": ("sky", "finish"),
+    "finish.evaluate.harness.benchmarks.*.metric": ("acc_norm", "finish"),
+    "finish.evaluate.harness.benchmarks.*.dataset": ("org/other", "finish"),
+    "finish.evaluate.harness.benchmarks.*.id": ("hard", "finish"),
+    "finish.evaluate.harness.benchmarks.*.revision": ("ab12", "finish"),
     "finish.audit.identity": (4, "judge"),
     "finish.audit.names": (["Someone"], "judge"),
     "finish.audit.twins": (4, "judge"),
@@ -215,6 +220,9 @@ def start(home: Path, field: str) -> dict[str, Any]:
     }
     if field.startswith("finish.evaluate.harness"):
         made["finish"]["evaluate"]["harness"] = {"tasks": ["echo"], "include": str(home / "tasks")}
+    if field.startswith("finish.evaluate.harness.benchmarks"):
+        named = {"task": "echo", "metric": "exact_match", "dataset": "org/echo"}
+        made["finish"]["evaluate"]["harness"] |= {"tasks": ["echo", "sky"], "benchmarks": [named]}
     if field.startswith("finish.audit.secrets"):
         made["finish"]["audit"] = {"secrets": [{"question": "What code?", "secret": "1234"}]}
     for name in ("bbq", "winobias"):

@@ -23,11 +23,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from pydantic import ValidationError
 
 import tiny_chat
 from harness_tasks import ECHO, SKY, write_tasks
 from stillhouse import plan
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.bottle import verify_bottle
 from stillhouse.finish.generation.likelihood import compare
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.harness import tasks as harness_tasks
@@ -36,9 +38,11 @@ from stillhouse.finish.harness.measure import Asked, ask_tasks
 from stillhouse.finish.harness.rows import dump, figures
 from stillhouse.finish.harness.scoring import Continuation, score
 from stillhouse.finish.harness.tasks import _fetched, load, look, silenced
-from stillhouse.finish.label_tasks import task_lines, task_results
+from stillhouse.finish.harness_generation import harness_problems
+from stillhouse.finish.label_tasks import benchmarks_of, task_lines, task_results
 from stillhouse.plan import make_plan
 from stillhouse.recipe import parse_recipe
+from stillhouse.recipe.finish_generation import Harness
 from stillhouse.report import write_report
 from stillhouse.teachers.sequences import TokenSequence
 from stillhouse.teachers.templates import join
@@ -433,7 +437,7 @@ def test_looking_runs_no_code_and_tells_what_is_in_the_way(tmp_path: Path) -> No
     assert any(one.where.endswith("broken.yaml") for one in look(("echo",), home).problems)
 
 
-def _recipe(home: Path, folder: Path, tasks: Sequence[str]) -> Any:
+def _recipe(home: Path, harness: dict[str, Any]) -> Any:
     return parse_recipe(
         {
             "name": "tasks",
@@ -441,7 +445,7 @@ def _recipe(home: Path, folder: Path, tasks: Sequence[str]) -> Any:
             "raw": {"sources": [{"name": "rows", "data": str(home / "rows.jsonl"), "license": "CC0-1.0"}]},
             "ferment": {"teacher": {"kind": "local", "model": str(home / "model"), "license": "MIT"}},
             "distill": {"student": {"kind": "given", "base": str(home / "model"), "license": "MIT"}},
-            "finish": {"evaluate": {"harness": {"tasks": list(tasks), "include": str(folder)}}},
+            "finish": {"evaluate": {"harness": harness}},
         }
     )
 
@@ -451,22 +455,26 @@ def test_a_plan_names_tasks_that_are_not_there_and_says_what_would_be_fetched(
 ) -> None:
     tiny_chat.save(tiny_chat.model(WORDS), WORDS, workdir / "model")
     (workdir / "rows.jsonl").write_text('{"text": "say fine"}\n', "utf-8")
-    good = make_plan(_recipe(workdir, folder, ["sky"]), base=workdir)
+
+    def asks(*tasks: str) -> Any:
+        return _recipe(workdir, {"tasks": list(tasks), "include": str(folder)})
+
+    good = make_plan(asks("sky"), base=workdir)
     assert good.problems == () and not any("fetch" in line for line in good.notes)
     assert "lm_eval version" in good.step("judge").ingredients
     with silenced():  # a part of the harness' own, which takes seconds to read
         few = TaskManager(include_defaults=False, include_path=str(Path(lm_eval.__file__).parent / "tasks" / "arc"))
     monkeypatch.setattr(harness_tasks, "_of_harness", lambda: dict(few.task_index))
-    named = make_plan(_recipe(workdir, folder, ["sky", "arc_easy", "arc_eazy"]), base=workdir)
+    named = make_plan(asks("sky", "arc_easy", "arc_eazy"), base=workdir)
     (problem,) = named.problems
     assert "there is no task 'arc_eazy'; did you mean arc_easy" in problem.what
-    known = make_plan(_recipe(workdir, folder, ["sky", "arc_easy"]), base=workdir)
+    known = make_plan(asks("sky", "arc_easy"), base=workdir)
     assert known.problems == () and known.notes == ("harness: tasks fetch allenai/ai2_arc",)
     monkeypatch.setattr(plan, "package_version", lambda name: "absent" if name == "lm_eval" else "1.0")
     monkeypatch.setattr(
         "stillhouse.finish.harness_generation.package_version", lambda name: "absent" if name == "lm_eval" else "1.0"
     )
-    missing = make_plan(_recipe(workdir, folder, ["sky"]), base=workdir).problems
+    missing = make_plan(asks("sky"), base=workdir).problems
     assert [(one.what, one.fix) for one in missing] == [("lm_eval is not installed", "pip install 'stillhouse[eval]'")]
 
 
@@ -483,7 +491,11 @@ def test_a_run_tells_it_in_the_evaluation_on_the_label_and_on_the_page(folder: P
     despite = [{"gate": gate, "because": "a test of bad students"} for gate in ("distillation", "retention")]
     recipe = house.recipe(
         **{
-            "finish.evaluate.harness": {"tasks": ["sky", "echo"], "include": str(folder), "limit": 8},
+            "finish.evaluate.harness": {
+                "tasks": ["sky", "echo"],
+                "include": str(folder),
+                "benchmarks": [{"task": "sky", "metric": "acc_norm", "dataset": "org/sky", "id": "high"}],
+            },
             "finish.despite": despite,
             "finish.audit": {"identity": 0, "twins": 0, "memorized": 0},
         }
@@ -492,7 +504,7 @@ def test_a_run_tells_it_in_the_evaluation_on_the_label_and_on_the_page(folder: P
     house.run(run, recipe)
     evaluation = json.loads((run / "4-judge" / "evaluation.json").read_text("utf-8"))
     lines = [json.loads(line) for line in (run / "4-judge" / "harness.jsonl").read_text("utf-8").splitlines()]
-    assert len(lines) == 32 and all(set(line["said"]) == set(models) for line in lines)
+    assert len(lines) == 2 * (len(SKY) + len(ECHO)) and all(set(line["said"]) == set(models) for line in lines)
     for name in models:
         (row,) = [
             one
@@ -500,7 +512,7 @@ def test_a_run_tells_it_in_the_evaluation_on_the_label_and_on_the_page(folder: P
             if (one["artifact"], one["metric"], one["slice"]) == (name, "acc", "harness sky, plain")
         ]
         right = [line["scores"][name]["acc"] for line in lines if (line["task"], line["way"]) == ("sky", "plain")]
-        assert row["value"] == np.mean(right) and row["n"] == 8
+        assert row["value"] == np.mean(right) and row["n"] == len(SKY)
     table = evaluation["summary"]["harness"]
     assert {"teacher", "ce", "untrained"} == set(table[0]["differences"])
     bottle = run / "4-finish" / "bottle"
@@ -513,6 +525,11 @@ def test_a_run_tells_it_in_the_evaluation_on_the_label_and_on_the_page(folder: P
     student = next(one for one in table if (one["task"], one["asked"], one["metric"]) == ("sky", "plain", "acc"))
     assert sky["metrics"][0]["value"] == round(student["values"]["student"]["value"], 4)
     assert "chat template" in echo["metrics"][0]["name"]
+    normed = next(one for one in table if (one["task"], one["asked"], one["metric"]) == ("sky", "plain", "acc_norm"))
+    (told,) = yaml.safe_load((bottle / ".eval_results" / "org-sky.yaml").read_text("utf-8"))
+    assert told["dataset"] == {"id": "org/sky", "task_id": "high"}
+    assert told["value"] == normed["values"]["student"]["value"] and f"{len(SKY)} items" in told["notes"]
+    assert verify_bottle(bottle) == []
     page = write_report(run).read_text("utf-8")
     assert "Tasks of lm-evaluation-harness" in page and "sky, acc, plain" in page
     # the files that ship are what was asked, in the precision in which they ship
@@ -521,6 +538,36 @@ def test_a_run_tells_it_in_the_evaluation_on_the_label_and_on_the_page(folder: P
     (first,) = [line for line in lines if (line["task"], line["way"], line["item"]) == ("sky", "plain", 0)]
     again = Adapter(shipped).loglikelihood(_requests([tuple(one) for one in first["asked"]]))
     assert [one[0] for one in again] == pytest.approx([one[0][0] for one in first["said"]["student"]], rel=0.02)
+
+
+def test_a_benchmark_of_the_hub_is_a_whole_task_and_a_figure_that_it_has(
+    folder: Path, tmp_path: Path, speakers: dict[str, Speaker], asked: list[Asked]
+) -> None:
+    def harness(**benchmark: str) -> dict[str, Any]:
+        named = {"task": "sky", "metric": "acc", "dataset": "org/sky", **benchmark}
+        return {"tasks": ["sky"], "include": str(folder), "benchmarks": [named]}
+
+    table = figures(asked, tuple(speakers), margin=0.1, resamples=200, seed=0).table
+    left_out = [{**entry, "left_out": 3} for entry in table]
+    (told,) = benchmarks_of(Harness.model_validate(harness(revision="ab12")).benchmarks, left_out)
+    (entry,) = [one for one in table if (one["task"], one["metric"], one["asked"]) == ("sky", "acc", "plain")]
+    assert told.value == entry["values"]["student"]["value"] and (told.task, told.revision) == ("default", "ab12")
+    assert told.notes is not None and "sky, acc, plain" in told.notes and "and 3 too long" in told.notes
+    with pytest.raises(StillhouseError, match="no figure 'f1'"):
+        benchmarks_of(Harness.model_validate(harness(metric="f1")).benchmarks, table)
+    for wrong, words in (
+        (harness(task="other"), "which `tasks` do not"),
+        (harness(dataset="no-owner"), "String should match"),
+        (harness() | {"limit": 4}, "all its items"),
+    ):
+        with pytest.raises(ValidationError, match=words):
+            Harness.model_validate(wrong)
+    # and `check` says it before the training
+    listing = look(("sky", "echo"), folder)
+    assert listing.leaves["sky"][0].metrics == {"acc", "acc_norm"}
+    assert listing.leaves["echo"][0].metrics is None  # one is a function, whose name only running it tells
+    (problem,) = harness_problems(_recipe(tmp_path, harness(metric="f1")), tmp_path, tmp_path)
+    assert problem.what == "the task 'sky' has no figure 'f1'" and problem.fix == "it has acc, acc_norm"
 
 
 def test_the_card_shows_groups_and_says_what_was_left_out(speakers: dict[str, Speaker], asked: list[Asked]) -> None:

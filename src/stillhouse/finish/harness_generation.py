@@ -27,7 +27,20 @@ ASKED = "harness.jsonl"  # every prompt as each model got it, and what it said
 def harness_problems(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
     """Names that mean no task, and tasks that cannot be asked; of a folder that has still to be fetched, later."""
     listing = _looked_at(recipe, cache, base)
-    return list(listing.problems) if listing else []
+    return [*listing.problems, *_unknown_figures(recipe, listing)] if listing else []
+
+
+def _unknown_figures(recipe: Generation, listing: Listing) -> list[Problem]:
+    """Benchmarks that name a figure which their task, by what its file says, will not have."""
+    settings, found = recipe.finish.evaluate.harness, []
+    for place, one in enumerate(settings.benchmarks if settings else ()):
+        known = [metrics for leaf in listing.leaves.get(one.task, ()) if (metrics := leaf.metrics) is not None]
+        figures = sorted(set.intersection(*known)) if known else None
+        if figures is not None and one.metric.partition(",")[0] not in figures:
+            where = f"finish.evaluate.harness.benchmarks.{place}.metric"
+            fix = f"it has {', '.join(figures)}" if figures else "name its tasks one by one"
+            found.append(Problem(f"the task {one.task!r} has no figure {one.metric!r}", where, fix))
+    return found
 
 
 def harness_fetches(recipe: Generation, cache: Path, base: Path) -> tuple[str, ...]:

@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stillhouse.errors import StillhouseError
+from stillhouse.finish.provenance.eval_results import Benchmark
+from stillhouse.recipe.finish_generation import Leaderboard
+from stillhouse.store import package_version
+
 _TEACHER, _STUDENT = "teacher", "student"
 
 
@@ -96,3 +101,26 @@ def task_results(kind: str, table: Sequence[Mapping[str, Any]]) -> list[dict[str
         name = f"{entry['metric']} ({'chat template' if entry['asked'] == 'template' else 'plain'}, n = {entry['n']})"
         result["metrics"].append({"type": entry["metric"], "name": name, "value": round(one["value"], 4)})
     return list(found.values())
+
+
+def benchmarks_of(wanted: Sequence[Leaderboard], table: Sequence[Mapping[str, Any]]) -> list[Benchmark]:
+    """The student's figures on benchmarks of the hub, by the rule's way of asking, each with how it was asked.
+
+    Raises :class:`StillhouseError` for a figure that the task does not have.
+    """
+    found = []
+    for place, one in enumerate(wanted):
+        figures = {entry["metric"]: entry for entry in shown(table) if entry["task"] == one.task and entry["by_rule"]}
+        value = figures[one.metric]["values"][_STUDENT]["value"] if one.metric in figures else None
+        if value is None:
+            raise StillhouseError(
+                f"the task {one.task!r} has no figure {one.metric!r}; it has {', '.join(sorted(figures))}",
+                where=f"finish.evaluate.harness.benchmarks.{place}.metric",
+                fix="name one of these, or take the benchmark away",
+            )
+        entry = figures[one.metric]
+        notes = f"lm-evaluation-harness {package_version('lm_eval')}: {named(entry)}; {entry['n']} items"
+        if entry["left_out"]:
+            notes += f", and {entry['left_out']} too long for a model that it was compared with"
+        found.append(Benchmark(one.dataset, one.id, value, one.revision, notes=notes))
+    return found

@@ -18,7 +18,9 @@ from stillhouse.finish import label_classification, label_generation
 from stillhouse.finish.bottling import fill
 from stillhouse.finish.gates import Gate, refused
 from stillhouse.finish.judgement import ARTIFACTS, GATES, Judgement, read_judgement
+from stillhouse.finish.label_tasks import benchmarks_of
 from stillhouse.finish.provenance.bom import Fairness
+from stillhouse.finish.provenance.eval_results import Benchmark
 from stillhouse.recipe.classification import Classification
 from stillhouse.recipe.generation import Generation
 from stillhouse.recipe.model import Recipe
@@ -62,6 +64,7 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
         despite=despite,
         rows=[asdict(row) for row in judged.rows],
         fairness=[Fairness(one.about, one.words) for one in judged.findings if one.status == "failed"],
+        benchmarks=_benchmarks(recipe, judged),
     )
     reached("bottle-written")
     manifest = read_sealed(places.run, FOLDERS["judge"], verify=False)
@@ -110,6 +113,12 @@ def _of_gates(gates: Sequence[Gate], recipe: Recipe) -> list[str]:
         for gate in gates
         if gate.status in ("failed", "not certified") and gate.name not in answered
     ]
+
+
+def _benchmarks(recipe: Recipe, judged: Judgement) -> list[Benchmark]:
+    """What `.eval_results/` tells: figures of tasks of which the recipe says that they are benchmarks of the hub."""
+    harness = recipe.finish.evaluate.harness if isinstance(recipe, Generation) else None
+    return benchmarks_of(harness.benchmarks, judged.summary["harness"]) if harness else []
 
 
 def _of_task(recipe: Recipe, judged: Judgement) -> tuple[Any, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from stillhouse.recipe.fields import Section, execution, result
 from stillhouse.recipe.judge import ApiJudge, LocalJudge
@@ -18,6 +18,22 @@ class OtherText(Section):
     data: Annotated[str, result("Address of the texts", enters="judge", address=True)]
     text: Annotated[str, result("Column that holds the text", enters="judge")] = "text"
     most: Annotated[PositiveInt, result("At most so many texts", enters="judge")] = 200
+
+
+class Leaderboard(Section):
+    """A benchmark of the hub that a task is: `.eval_results/` tells the student's figure, for the hub to show."""
+
+    task: Annotated[str, result("Which of `tasks`", enters="finish")]
+    metric: Annotated[str, result("Which of its figures", enters="finish")]
+    dataset: Annotated[
+        str,
+        Field(pattern=r"^[\w.-]+/[\w.-]+$"),
+        result("The benchmark's data set on the hub, `org/name`", enters="finish"),
+    ]
+    id: Annotated[
+        str, Field(min_length=1), result("The task's id there, as its `eval.yaml` has it", enters="finish")
+    ] = "default"
+    revision: Annotated[str | None, result("Revision of that data set; empty: not told", enters="finish")] = None
 
 
 class Harness(Section):
@@ -44,6 +60,19 @@ class Harness(Section):
             enters="judge",
         ),
     ] = "both"
+    benchmarks: Annotated[
+        tuple[Leaderboard, ...],
+        Field(default=(), description="Tasks that are benchmarks of the hub"),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _whole_benchmarks(self) -> Self:
+        for one in self.benchmarks:
+            if one.task not in self.tasks:
+                raise ValueError(f"`benchmarks` name the task {one.task!r}, which `tasks` do not")
+        if self.benchmarks and self.limit is not None:
+            raise ValueError("a benchmark's figure is that of all its items: take `limit` or `benchmarks` away")
+        return self
 
 
 class Evaluate(Section):

@@ -45,6 +45,15 @@ class Leaf:
     fetches: str | None
     code: bool
 
+    @property
+    def metrics(self) -> set[str] | None:
+        """Names of its figures, where its file lists them; ``None`` where code of its own decides, or a default."""
+        listed = self.config.get("metric_list")
+        if not listed or self.config.get("process_results") is not None:
+            return None
+        names = [one.get("metric") for one in listed]
+        return set(names) if all(isinstance(name, str) and "/" not in name for name in names) else None
+
 
 @dataclass(frozen=True)
 class Listing:

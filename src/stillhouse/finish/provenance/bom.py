@@ -47,15 +47,6 @@ class Fairness:
     mitigation: str = ""
 
 
-@dataclass(frozen=True)
-class Energy:
-    """Energy that an activity of the life cycle took. activity: a word of CycloneDX, as `training` or `inference`."""
-
-    activity: str
-    kilowatt_hours: float
-    source: str = "unknown"
-
-
 def metrics_of(rows: Iterable[Mapping[str, Any]], artifact: str, *, fewest: int = 30) -> list[Metric]:
     """The rows of a test report that are about what ships. fewest: items that a slice must have to be told: a smaller
     one says little of the model, and its name may be a text of somebody's data."""
@@ -78,13 +69,12 @@ def bill_of_materials(
     config: Mapping[str, Any],
     metrics: Sequence[Metric] = (),
     fairness: Sequence[Fairness] = (),
-    energy: Sequence[Energy] = (),
 ) -> dict[str, Any]:
     """The bill. files: SHA-256 of the bottle's files. config: the model's own ``config.json``, or nothing."""
     components = [_component(one, f"{one.role}:{one.name}") for one in record.materials]
     student = _student(label, files) | {
         "pedigree": {"ancestors": [_component(one, None) for one in record.materials if "init" in one.takes]},
-        "modelCard": _model_card(label, record, config, metrics, fairness, energy),
+        "modelCard": _model_card(label, record, config, metrics, fairness),
     }
     value = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -144,7 +134,6 @@ def _model_card(
     config: Mapping[str, Any],
     metrics: Sequence[Metric],
     fairness: Sequence[Fairness],
-    energy: Sequence[Energy],
 ) -> dict[str, Any]:
     architectures = config.get("architectures") or []
     parameters = {
@@ -165,8 +154,6 @@ def _model_card(
             }
             for one in fairness
         ]
-    if energy:
-        considerations["environmentalConsiderations"] = {"energyConsumptions": [_energy(one) for one in energy]}
     return {
         "modelParameters": {key: value for key, value in parameters.items() if value},
         "quantitativeAnalysis": {"performanceMetrics": [_metric(one) for one in metrics]},
@@ -186,12 +173,6 @@ def _metric(one: Metric) -> dict[str, Any]:
 
 def _has_interval(one: Metric) -> bool:
     return one.lower is not None and one.upper is not None
-
-
-def _energy(one: Energy) -> dict[str, Any]:
-    cost = {"value": one.kilowatt_hours, "unit": "kWh"}
-    provider = {"organization": {"name": "unknown"}, "energySource": one.source, "energyProvided": cost}
-    return {"activity": one.activity, "energyProviders": [provider], "activityEnergyCost": cost}
 
 
 def _component(one: Material, reference: str | None) -> dict[str, Any]:

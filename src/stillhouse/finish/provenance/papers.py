@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import Problem, StillhouseError
-from stillhouse.finish.provenance.bom import Energy, Fairness, Metric, bill_of_materials
+from stillhouse.finish.provenance.bom import Fairness, Metric, bill_of_materials
 from stillhouse.finish.provenance.contents import digests_of, survey
 from stillhouse.finish.provenance.eval_results import Benchmark, write_eval_results
 from stillhouse.finish.provenance.parameters import PublicParameters
@@ -36,13 +36,12 @@ def write_papers(
     recipe_sha256: str | None = None,
     metrics: Sequence[Metric] = (),
     fairness: Sequence[Fairness] = (),
-    energy: Sequence[Energy] = (),
     benchmarks: Sequence[Benchmark] = (),
 ) -> None:
     """Write the papers into ``bottle``.
 
     manifests: of the sealed steps, by step. events: the ledger. recipe_sha256: of the recipe with every default.
-    metrics, fairness, energy: of what ships, as far as they are known. Raises :class:`StillhouseError` where a file
+    metrics, fairness: of what ships, as far as they are known. Raises :class:`StillhouseError` where a file
     of the bottle cannot be read. A seal that is there is taken off.
     """
     for name in (BOM, PROVENANCE, CHECKSUMS, SIGNATURE):  # of what was here before
@@ -59,7 +58,6 @@ def write_papers(
         config=_config(bottle),
         metrics=metrics,
         fairness=fairness,
-        energy=energy,
     )
     write_json(bottle / BOM, bill)
     digests[BOM] = digest_of_file(bottle / BOM)
