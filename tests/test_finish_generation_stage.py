@@ -8,6 +8,7 @@ import gc
 import io
 import json
 import shutil
+import warnings
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from typer.testing import CliRunner
 import tiny_chat
 from llama_server import INSTALLED, MISSING
 from pair_server import JudgeServer, longer, shown
-from snippets import run_snippets, snippets
+from snippets import opened_in_browser, run_snippets, snippets
 from stillhouse import console, documents
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
@@ -388,6 +389,18 @@ def test_the_snippets_of_the_card_need_no_stillhouse(run: Path, tmp_path: Path) 
     stock, onnx = run_snippets(_bottle(run), tmp_path)
     assert stock.strip()
     assert onnx.strip()
+
+
+def test_transformers_js_finds_what_it_looks_for(run: Path) -> None:
+    """It goes by names, and reads the chat template in one place only, where transformers reads it, too."""
+    bottle = _bottle(run)
+    assert opened_in_browser(bottle) == bottle / "onnx" / "model_int8.onnx"  # the smallest
+    assert opened_in_browser(bottle).is_file()
+    template = (bottle / "chat_template.jinja").read_text("utf-8")
+    assert json.loads((bottle / "tokenizer_config.json").read_text("utf-8"))["chat_template"] == template
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert AutoTokenizer.from_pretrained(bottle).chat_template == template
 
 
 def test_files_for_onnxruntime_ship_with_what_was_measured_of_them(run: Path) -> None:

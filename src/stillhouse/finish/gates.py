@@ -115,7 +115,7 @@ def of_findings(name: GateName, findings: Sequence[Finding]) -> Gate:
     by = {status: [one for one in judged if one.status == status] for status in get_args(Status)}
     for status in ("failed", "not certified"):
         if by[status]:
-            words = "; ".join(one.words for one in by[status][:3])
+            words = "; ".join(one.words.rstrip(".") for one in by[status][:3])
             more = f"; and {len(by[status]) - 3} more" if len(by[status]) > 3 else ""
             advice = dict.fromkeys(one.advice or ADVICE[name] for one in by[status])
             return Gate(name, status, words + more, "; ".join(advice))
