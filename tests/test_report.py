@@ -432,7 +432,8 @@ def test_the_figures_of_an_axis_stand_apart(low: float, width: float) -> None:
 
 def test_large_values_have_no_places_after_the_point() -> None:
     assert METRICS["perplexity"].written(4.231) == "4.23"
-    assert METRICS["perplexity"].with_span(1313.43, 956.2, 1500.3) == "1,313 (956.20 to\xa01,500)"
+    assert METRICS["perplexity"].written(1313.43) == "1,313"
+    assert METRICS["perplexity"].span(956.2, 1500.3) == "956.20 to\xa01,500"
     assert Metric("apart", "{:+.3f}").written(-106086.248) == "−106,086"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from stillhouse.finish.generation.pairs.figures import FIRST_PLACE, FOLLOWS_GOLD, HALVES, LONGER, WIN_RATE
 from stillhouse.report.data import Run
-from stillhouse.report.markup import Html, details, element, prose
-from stillhouse.report.tables import Column, table
+from stillhouse.report.markup import Child, Html, details, element, prose
+from stillhouse.report.tables import Column, table, with_interval
 from stillhouse.report.words import METRICS, artifact_name, count
 
 COUNTS = {  # of verdicts, by their names in the files
@@ -86,9 +86,9 @@ def _not_read(told: Mapping[str, Any]) -> Html | None:
     return element("p", f"Questions without a choice, by reason: {'; '.join(said)}.") if said else None
 
 
-def _written(metric: str, figure: Mapping[str, Any] | None) -> str:
+def _written(metric: str, figure: Mapping[str, Any] | None) -> Child:
     known = METRICS[metric]
     if figure is None:
         return known.written(None)
-    span = known.span(figure["lower"], figure["upper"])
-    return f"{known.written(figure['value'])} ({span}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{count(figure['n'])})"
+    of = f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{count(figure['n'])}"
+    return with_interval(known, figure["value"], figure["lower"], figure["upper"], of)

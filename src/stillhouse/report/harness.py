@@ -8,8 +8,8 @@ from typing import Any
 from stillhouse.finish.evaluate import TEACHER
 from stillhouse.finish.judgement import Judgement
 from stillhouse.finish.label_tasks import named
-from stillhouse.report.markup import Html, details, element, joined
-from stillhouse.report.tables import Column, table
+from stillhouse.report.markup import Child, Html, details, element, joined
+from stillhouse.report.tables import Column, table, with_interval
 from stillhouse.report.words import Metric, artifact_name, count
 
 HARNESS = "harness "  # how the slices of their rows begin
@@ -51,12 +51,12 @@ def _meanings(entries: Sequence[Mapping[str, Any]]) -> list[Html]:
     return [element("p", *known, class_="quiet")] if known else []
 
 
-def _figure(one: Mapping[str, Any] | None, metric: Metric) -> str:
+def _figure(one: Mapping[str, Any] | None, metric: Metric) -> Child:
     """A value with its interval, as far as there is any; what has no interval has no number as its ends."""
     if one is None or one["value"] is None:
         return ""
     known = one["lower"] is not None and one["lower"] == one["lower"]
-    return metric.with_span(one["value"], one["lower"] if known else None, one["upper"] if known else None)
+    return with_interval(metric, one["value"], one["lower"] if known else None, one["upper"] if known else None)
 
 
 def _table(caption: str, entries: Sequence[Mapping[str, Any]]) -> Html:
@@ -81,4 +81,4 @@ def _table(caption: str, entries: Sequence[Mapping[str, Any]]) -> Html:
         ]
         for one in entries
     ]
-    return table(caption, columns, rows, heard=True)
+    return table(caption, columns, rows, class_="tasks", heard=True)

@@ -14,9 +14,9 @@ from stillhouse.finish.judgement import Judgement
 from stillhouse.report.data import Run
 from stillhouse.report.exports import AGAINST_STUDENT
 from stillhouse.report.harness import HARNESS, tasks
-from stillhouse.report.markup import Html, details, element, prose
+from stillhouse.report.markup import Child, Html, details, element, prose
 from stillhouse.report.pictures import Mark, Role, Scale, axis, whisker
-from stillhouse.report.tables import Column, Figure, measures, named, table
+from stillhouse.report.tables import Column, Figure, measures, named, table, with_interval
 from stillhouse.report.words import METRICS, Metric, artifact_name, count, metric_of
 
 # what a test is about comes first; all other measures can be unfolded
@@ -151,10 +151,10 @@ def _kept(judged: Judgement, role: Callable[[str], Role]) -> list[Html]:
     return found
 
 
-def _written(row: Row | None) -> str:
+def _written(row: Row | None) -> Child:
     if row is None:
         return ""
-    return metric_of(row.metric).with_span(row.value, row.lower, row.upper)
+    return with_interval(metric_of(row.metric), row.value, row.lower, row.upper)
 
 
 def _gold(judged: Judgement) -> list[Html]:
@@ -173,7 +173,9 @@ def _contrasts(judged: Judgement) -> list[Html]:
     rows = []
     for one in judged.summary.get("contrasts", ()):
         known, gap, apart = metric_of(one["metric"]), one["recovered_gap"], one["difference"]
-        way = _WAY.with_span(gap["value"], gap["lower"], gap["upper"]) if gap else str(one["not_certified"] or "")
+        way = (
+            with_interval(_WAY, gap["value"], gap["lower"], gap["upper"]) if gap else prose(one["not_certified"] or "")
+        )
         rows.append(
             [
                 f"{known.name}, {one['slice']}",
@@ -181,8 +183,8 @@ def _contrasts(judged: Judgement) -> list[Html]:
                 element("span", one["verdict"], class_=f"verdict {one['verdict']}"),
                 known.written(one["student"]),
                 known.written(one["baseline_value"]),
-                known.with_span(apart["value"], apart["lower"], apart["upper"]),
-                prose(way),
+                with_interval(known, apart["value"], apart["lower"], apart["upper"]),
+                way,
                 count(apart["n"]),
             ]
         )

@@ -15,7 +15,7 @@ from stillhouse.report.exports import asked_for, exports
 from stillhouse.report.markup import Html, element
 from stillhouse.report.pictures import Point, scatter
 from stillhouse.report.strength import measured, role_of
-from stillhouse.report.tables import Column, named, table
+from stillhouse.report.tables import Column, named, table, with_interval
 from stillhouse.report.words import artifact_name, count, metric_of, of_bytes, of_speed
 
 _QUALITIES = (
@@ -100,7 +100,7 @@ def trade(run: Run) -> list[Html]:
                 named(artifact_name(name), role(name)),
                 of_bytes(size.get(name)),
                 *(of_speed(one.get(name)) for one in speed.values()),
-                known.with_span(row.value, row.lower, row.upper) if row else "not measured",
+                with_interval(known, row.value, row.lower, row.upper) if row else "not measured",
             ]
         )
     columns = [

@@ -13,7 +13,7 @@ from stillhouse.finish.gates import Gate
 from stillhouse.report.data import Run
 from stillhouse.report.markup import Html, details, element, joined, prose
 from stillhouse.report.pictures import Mark, Scale, axis, whisker
-from stillhouse.report.tables import Column, table
+from stillhouse.report.tables import Column, table, with_interval
 from stillhouse.report.words import Metric, count
 
 ORDER: tuple[Status, ...] = ("failed", "not certified", "passed", "reported")
@@ -105,7 +105,7 @@ def _findings(probe: str, status: Status, findings: Sequence[Finding]) -> Html:
         [
             one.about,
             *([_picture(scale, one)] if drawn else []),
-            "" if one.value is None else _PLAIN.with_span(one.value, one.lower, one.upper),
+            "" if one.value is None else with_interval(_PLAIN, one.value, one.lower, one.upper),
             "" if one.limit is None else _PLAIN.written(one.limit),
             "" if one.teacher is None else _PLAIN.written(one.teacher),
             "" if one.student is None else _PLAIN.written(one.student),

@@ -36,11 +36,6 @@ class Metric:
             form = "{:+,.0f}" if "+" in form else "{:,.0f}"
         return signed(form.format(shown))
 
-    def with_span(self, value: float | None, lower: float | None, upper: float | None) -> str:
-        """Value and interval."""
-        span = self.span(lower, upper)
-        return f"{self.written(value)}{f' ({span})' if span else ''}"
-
     def span(self, lower: float | None, upper: float | None) -> str:
         """The interval as it is shown, empty where there is none."""
         if lower is None or upper is None:
