@@ -424,7 +424,7 @@ def test_the_page_tells_exports_from_the_student_and_keeps_its_size(run: Path, t
     shutil.copytree(run, copy_of)
     page = write_report(copy_of).read_text("utf-8")
     judged = read_judgement(copy_of / "4-judge")
-    assert "KL to the student that it was made of" in page
+    assert "KL to the student, nats a token" in page
     assert "KL to the teacher, nats a token, against the student" not in page
     known = sizes(judged)
     assert known["student"] == judged.summary["size"]["student_bytes"] and known["onnx-int8"] > 0
@@ -585,7 +585,7 @@ def test_a_judge_of_pairs_is_asked_once_and_told_of_everywhere(
     printed = " ".join(capsys.readouterr().out.split())
     line = told["reading"][0]
     assert line in card and "Win rate, as a judge sees it" not in card
-    assert "What a judge of pairs says" in page and "The judge on the student: " in page
+    assert "What a judge of pairs says" in page and "as the judge sees it: " in page
     assert "behind an endpoint: models/big-judge" in card and "pairs against" in printed
     # neither key nor host has left the house
     for path in tmp_path.rglob("*"):
