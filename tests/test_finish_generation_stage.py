@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
 from typer.testing import CliRunner
 
 import tiny_chat
@@ -31,6 +31,7 @@ from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.finish.export_generation import export_problems
 from stillhouse.finish.generation.answers import answer_each
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.judgement import read_judgement
@@ -684,6 +685,33 @@ def test_a_student_that_cannot_be_exported_is_refused_before_the_training(
         assert any("gpt_neox" in one for one in found) is refused
     known = house.recipe(**{f"finish.{section}.kinds": [kind]})
     assert judge_generation.check(known, tmp_path, house.folder) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "student", "refused"),
+    [
+        # scores of attention go by the student's own heads, and not by those of its base
+        ("gemma2", {"kind": "from-config", "layers": 2, "hidden_size": 32, "heads": 4, "intermediate_size": 64}, ""),
+        # of eight layers each 4th has no positions; of these four the second
+        ("smollm3", {"kind": "keep-layers", "keep": [0, 3, 4, 5]}, "the layers without positions"),
+        ("smollm3", {"kind": "keep-layers", "keep": [0, 1, 2, 3]}, ""),
+    ],
+)
+def test_what_is_checked_before_the_training_is_the_student_and_not_its_base(
+    kind: str, student: dict[str, Any], refused: str, house: House, tmp_path: Path
+) -> None:
+    words = AutoTokenizer.from_pretrained(house.models["student"])
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(words), hidden_size=64, intermediate_size=64, num_hidden_layers=8, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=32, query_pre_attn_scalar=32, max_position_embeddings=64,
+        eos_token_id=words.eos_token_id, bos_token_id=None, pad_token_id=words.pad_token_id,
+    )  # fmt: skip
+    config.save_pretrained(tmp_path / "base")
+    words.save_pretrained(tmp_path / "base")
+    made = {"base": str(tmp_path / "base"), "license": "MIT", **student}
+    recipe = house.recipe(**{"finish.gguf.kinds": ["f16"], "finish.onnx.kinds": [], "distill.student": made})
+    found = " ".join(one.what for one in export_problems(recipe, tmp_path, house.folder))
+    assert refused in found and bool(refused) == bool(found), found
 
 
 llama_cpp = pytest.mark.skipif(not INSTALLED, reason=MISSING)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.addresses import peek
+from stillhouse.configurations import resized, shortened
 from stillhouse.errors import Problem
 from stillhouse.finish.export import onnx_causal
 from stillhouse.finish.export.bottled import Bottled
@@ -15,7 +16,7 @@ from stillhouse.finish.export.gguf.bottled import bottle_gguf
 from stillhouse.finish.generation.passages import Document, choose_prompts
 from stillhouse.finish.inputs_generation import system_of
 from stillhouse.recipe.finish_generation import Gguf, Onnx
-from stillhouse.recipe.generation import FromLanguageConfig, Generation
+from stillhouse.recipe.generation import FromLanguageConfig, Generation, KeepLanguageLayers
 from stillhouse.recipe.rights import student_name
 from stillhouse.signals.text import TextAnswer
 from stillhouse.teachers.templates import Message
@@ -79,18 +80,17 @@ def export_problems(recipe: Generation, cache: Path, base: Path) -> list[Problem
     from transformers import AutoConfig
 
     made = AutoConfig.from_pretrained(config.parent, local_files_only=True, trust_remote_code=False)
-    sizes: dict[str, Any] = {}
     if isinstance(student, FromLanguageConfig):
-        sizes = {
-            "num_hidden_layers": student.layers,
-            "hidden_size": student.hidden_size,
-            "num_attention_heads": student.heads,
-            "num_key_value_heads": student.kv_heads or student.heads,
-            "intermediate_size": student.intermediate_size,
-            "head_dim": student.hidden_size // student.heads,
-        }
-    for field, value in sizes.items():
-        setattr(made, field, value)
+        made = resized(
+            made,
+            layers=student.layers,
+            hidden_size=student.hidden_size,
+            heads=student.heads,
+            kv_heads=student.kv_heads,
+            intermediate_size=student.intermediate_size,
+        )
+    elif isinstance(student, KeepLanguageLayers) and not isinstance(student.keep, int):
+        made = shortened(made, student.keep)  # a number alone leaves open which layers they are
     problems = list(_gguf_problems(config.parent, made, finish.gguf.kinds)) if finish.gguf.kinds else []
     return [*problems, *(onnx_causal.check_onnx(made) if finish.onnx.kinds else ())]
 
