@@ -23,10 +23,11 @@ from bench.distill_pair import documentation
 from bench.report import Figure, timed
 from bench.signal_material import ROOT
 from stillhouse.addresses import resolve
+from stillhouse.configurations import layers_of
 from stillhouse.device import place
 from stillhouse.distill.language import LanguageSettings, Lesson, Live, Stored, train_language
 from stillhouse.distill.language.lessons import Signals
-from stillhouse.distill.students.decoders import keep_decoder_layers, layers_of
+from stillhouse.distill.students.decoders import keep_decoder_layers
 from stillhouse.distill.students.keep_layers import spread
 from stillhouse.distill.token_losses import TokenLoss
 from stillhouse.distill.vocabularies import Vocabularies

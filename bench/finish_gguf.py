@@ -69,29 +69,16 @@ def gguf(*, quick: bool, work: Path) -> list[Figure]:
     ]
     with timed("random texts"):
         found += _random_texts(files["f16"], tokenizer, 200 if quick else 3000)
-    prompts = [
-        [{"role": "system", "content": "You are a helpful assistant. Answer briefly."}, *one] for one in _prompts()
-    ]
-    texts = [json.loads(line)["text"] for line in (ROOT / "recipes/chat/other.jsonl").read_text("utf-8").splitlines()]
+    asked = material(quick=quick)
     speeds = {}
     for kind, path in files.items():
         with timed(kind):
-            compared = compare_gguf(
-                student,
-                path,
-                prompts=prompts[: 4 if quick else 50],
-                texts=texts[: 2 if quick else len(texts)],
-                floors=FLOORS[kind],
-                most=24 if quick else TOKENS,
-                positions=12 if quick else 300,
-                threads=THREADS,
-                shapes=SHAPES[:2] if quick else SHAPES,
-            )
+            compared = compare_gguf(student, path, floors=FLOORS[kind], threads=THREADS, **asked)
         found += _figures(kind, compared)
         speeds[kind] = compared.per_second
     if not quick:
         with timed("the whole vocabulary"):
-            found += _whole(student, files["q8_0"], prompts, texts)
+            found += _whole(student, files["q8_0"], asked["prompts"], asked["texts"])
     with timed("torch"):
         own = _torch_speed(model)
     found.append(Figure("torch, float32: one answer at a time", own, "tokens/s"))
@@ -130,6 +117,19 @@ def _prompts() -> list[list[dict[str, str]]]:
     rows = [json.loads(line) for line in (ROOT / "recipes/chat/prompts.jsonl").read_text("utf-8").splitlines()]
     random.Random(0).shuffle(rows)
     return [row["messages"] for row in rows]
+
+
+def material(*, quick: bool) -> dict[str, Any]:
+    """What a file is compared on, as the comparisons take it: the recipe's prompts, and text that no model wrote."""
+    texts = [json.loads(line)["text"] for line in (ROOT / "recipes/chat/other.jsonl").read_text("utf-8").splitlines()]
+    system = {"role": "system", "content": "You are a helpful assistant. Answer briefly."}
+    return {
+        "prompts": [[system, *one] for one in _prompts()[: 4 if quick else 50]],
+        "texts": texts[: 2 if quick else len(texts)],
+        "most": 24 if quick else TOKENS,
+        "positions": 12 if quick else 300,
+        "shapes": SHAPES[:2] if quick else SHAPES,
+    }
 
 
 def _random_texts(file: Path, tokenizer: Any, count: int) -> list[Figure]:

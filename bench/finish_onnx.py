@@ -5,7 +5,6 @@ The student is that of ``finish_gguf``, and so are prompts, texts and threads: i
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -13,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.finish_gguf import LARGEST, ROOT, THREADS, TOKENS, _prompts, _student, _torch_speed
+from bench.finish_gguf import LARGEST, THREADS, TOKENS, _student, _torch_speed, material
 from bench.report import Figure, timed
 from stillhouse.causal import load_causal
 from stillhouse.finish.export.agreement import Comparison
 from stillhouse.finish.export.gguf import export_gguf
 from stillhouse.finish.export.gguf.runtime import Runtime
 from stillhouse.finish.export.onnx_causal import FLOORS, KINDS, Kind, OnnxWriter, compare_onnx, export_onnx
-from stillhouse.finish.export.probes import SHAPES
 from stillhouse.finish.generation.decoding import parameters
 
 BYTES: dict[Kind, float] = {"fp32": 4.0, "int8": 1.125}  # a scale of float32 for each 32 weights
@@ -47,23 +45,10 @@ def onnx(*, quick: bool, work: Path) -> list[Figure]:
         share = path.stat().st_size / (weights * BYTES[kind])
         found.append(Figure(f"{kind}: bytes of the file over bytes of its weights", share, "", ("<=", LARGEST)))
         found.append(Figure(f"{kind}: size", path.stat().st_size / 1e6, "MB"))
-    prompts = [
-        [{"role": "system", "content": "You are a helpful assistant. Answer briefly."}, *one] for one in _prompts()
-    ]
-    texts = [json.loads(line)["text"] for line in (ROOT / "recipes/chat/other.jsonl").read_text("utf-8").splitlines()]
+    asked = material(quick=quick)
     for kind, path in files.items():
         with timed(kind):
-            compared = compare_onnx(
-                student,
-                path,
-                prompts=prompts[: 4 if quick else 50],
-                texts=texts[: 2 if quick else len(texts)],
-                floors=FLOORS[kind],
-                most=16 if quick else TOKENS,
-                positions=12 if quick else 300,
-                threads=THREADS,
-                shapes=SHAPES[:2] if quick else SHAPES,
-            )
+            compared = compare_onnx(student, path, floors=FLOORS[kind], threads=THREADS, **asked)
         found += _figures(kind, compared)
     with timed("speed"):
         found += _speeds(model, student, files, work, quick)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+_SUFFIXES = {"fp32": "", "int8": "_int8", "q8": "_quantized", "fp16": "_fp16"}  # of transformers.js, by its dtype
 # stillhouse is installed here: a finder that comes first says that it is not
 _WITHOUT = """
 import sys
@@ -27,6 +28,13 @@ def snippets(bottle: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (bottle / "README.md").read_text("utf-8"), re.S)
 
 
+def opened_in_browser(bottle: Path) -> Path:
+    """The file that transformers.js opens by the JavaScript block of the card, going by its rules of names."""
+    (block,) = re.findall(r"```javascript\n(.*?)```", (bottle / "README.md").read_text("utf-8"), re.S)
+    told = dict(re.findall(r'(\w+): "([^"]+)"', re.search(r'"bottle", \{(.*?)\}', block)[1]))  # type: ignore[index]
+    return bottle / "onnx" / f"{told.get('model_file_name', 'model')}{_SUFFIXES[told['dtype']]}.onnx"
+
+
 def run_snippets(bottle: Path, folder: Path, *, using: str = "", question: str | None = None) -> list[str]:
     """Run each in a process of its own beside a link to the bottle; returns what each printed.
 
@@ -38,8 +46,8 @@ def run_snippets(bottle: Path, folder: Path, *, using: str = "", question: str |
         if using not in snippet:
             continue
         if question is not None:
-            assert "your question" in snippet
-            snippet = snippet.replace("your question", question)
+            placeholder = next(one for one in ("your question", "your text") if one in snippet)
+            snippet = snippet.replace(placeholder, question)
         done = subprocess.run(
             [sys.executable, "-c", _WITHOUT + snippet], cwd=folder, capture_output=True, text=True, check=False
         )

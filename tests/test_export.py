@@ -22,8 +22,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 import tiny_models
 from stillhouse import student
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.export import graph as written
 from stillhouse.finish.export import onnx as export
-from stillhouse.finish.export import quantize as eight_bits
 from stillhouse.finish.export.onnx import OnnxClassifier, export_classifier, parity
 from stillhouse.finish.export.quantize import quantize
 from stillhouse.finish.speed import measure
@@ -114,13 +114,13 @@ def test_logits_equal_those_of_torch_whatever_the_text_and_the_padding(exported:
 def test_weights_too_large_for_one_file_lie_beside_it_and_shared_ones_lie_there_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eight_bits, "ONE_FILE", 0)
+    monkeypatch.setattr(written, "ONE_FILE", 0)
     made = make(tmp_path, "albert")  # all its layers share their weights
     assert sorted(path.name for path in made.fp32.parent.iterdir()) == [
         "m.onnx",
-        "m.onnx.data",
+        "m.onnx_data",
         "m8.onnx",
-        "m8.onnx.data",
+        "m8.onnx_data",
     ]
     weights = [tensor.raw_data for tensor in onnx.load(made.fp32).graph.initializer if len(tensor.raw_data) > 8]
     assert weights

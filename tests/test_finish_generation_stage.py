@@ -8,6 +8,7 @@ import gc
 import io
 import json
 import shutil
+import warnings
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +19,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
 from typer.testing import CliRunner
 
 import tiny_chat
 from llama_server import INSTALLED, MISSING
 from pair_server import JudgeServer, longer, shown
-from snippets import run_snippets, snippets
+from snippets import opened_in_browser, run_snippets, snippets
 from stillhouse import console, documents
 from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.finish import judge_generation, stage
 from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.finish.export_generation import export_problems
 from stillhouse.finish.generation.answers import answer_each
 from stillhouse.finish.generation.speaker import Speaker
 from stillhouse.finish.judgement import read_judgement
@@ -390,6 +392,18 @@ def test_the_snippets_of_the_card_need_no_stillhouse(run: Path, tmp_path: Path) 
     assert onnx.strip()
 
 
+def test_transformers_js_finds_what_it_looks_for(run: Path) -> None:
+    """It goes by names, and reads the chat template in one place only, where transformers reads it, too."""
+    bottle = _bottle(run)
+    assert opened_in_browser(bottle) == bottle / "onnx" / "model_int8.onnx"  # the smallest
+    assert opened_in_browser(bottle).is_file()
+    template = (bottle / "chat_template.jinja").read_text("utf-8")
+    assert json.loads((bottle / "tokenizer_config.json").read_text("utf-8"))["chat_template"] == template
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert AutoTokenizer.from_pretrained(bottle).chat_template == template
+
+
 def test_files_for_onnxruntime_ship_with_what_was_measured_of_them(run: Path) -> None:
     label = json.loads((_bottle(run) / "label.json").read_text("utf-8"))
     assert [one["file"] for one in label["strength"]["onnx"]] == ["onnx/model.onnx", "onnx/model_int8.onnx"]
@@ -411,7 +425,7 @@ def test_the_page_tells_exports_from_the_student_and_keeps_its_size(run: Path, t
     shutil.copytree(run, copy_of)
     page = write_report(copy_of).read_text("utf-8")
     judged = read_judgement(copy_of / "4-judge")
-    assert "KL to the student that it was made of" in page
+    assert "KL to the student, nats a token" in page
     assert "KL to the teacher, nats a token, against the student" not in page
     known = sizes(judged)
     assert known["student"] == judged.summary["size"]["student_bytes"] and known["onnx-int8"] > 0
@@ -572,7 +586,7 @@ def test_a_judge_of_pairs_is_asked_once_and_told_of_everywhere(
     printed = " ".join(capsys.readouterr().out.split())
     line = told["reading"][0]
     assert line in card and "Win rate, as a judge sees it" not in card
-    assert "What a judge of pairs says" in page and "The judge on the student: " in page
+    assert "What a judge of pairs says" in page and "as the judge sees it: " in page
     assert "behind an endpoint: models/big-judge" in card and "pairs against" in printed
     # neither key nor host has left the house
     for path in tmp_path.rglob("*"):
@@ -671,6 +685,33 @@ def test_a_student_that_cannot_be_exported_is_refused_before_the_training(
         assert any("gpt_neox" in one for one in found) is refused
     known = house.recipe(**{f"finish.{section}.kinds": [kind]})
     assert judge_generation.check(known, tmp_path, house.folder) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "student", "refused"),
+    [
+        # scores of attention go by the student's own heads, and not by those of its base
+        ("gemma2", {"kind": "from-config", "layers": 2, "hidden_size": 32, "heads": 4, "intermediate_size": 64}, ""),
+        # of eight layers each 4th has no positions; of these four the second
+        ("smollm3", {"kind": "keep-layers", "keep": [0, 3, 4, 5]}, "the layers without positions"),
+        ("smollm3", {"kind": "keep-layers", "keep": [0, 1, 2, 3]}, ""),
+    ],
+)
+def test_what_is_checked_before_the_training_is_the_student_and_not_its_base(
+    kind: str, student: dict[str, Any], refused: str, house: House, tmp_path: Path
+) -> None:
+    words = AutoTokenizer.from_pretrained(house.models["student"])
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(words), hidden_size=64, intermediate_size=64, num_hidden_layers=8, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=32, query_pre_attn_scalar=32, max_position_embeddings=64,
+        eos_token_id=words.eos_token_id, bos_token_id=None, pad_token_id=words.pad_token_id,
+    )  # fmt: skip
+    config.save_pretrained(tmp_path / "base")
+    words.save_pretrained(tmp_path / "base")
+    made = {"base": str(tmp_path / "base"), "license": "MIT", **student}
+    recipe = house.recipe(**{"finish.gguf.kinds": ["f16"], "finish.onnx.kinds": [], "distill.student": made})
+    found = " ".join(one.what for one in export_problems(recipe, tmp_path, house.folder))
+    assert refused in found and bool(refused) == bool(found), found
 
 
 llama_cpp = pytest.mark.skipif(not INSTALLED, reason=MISSING)

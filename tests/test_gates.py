@@ -207,3 +207,9 @@ def test_an_answer_for_a_gate_that_is_not_there_or_for_one_twice_is_refused(
 def test_each_task_names_its_gates_and_together_they_are_all() -> None:
     named = {*finish_classification.Finish.gates_of_task, *finish_generation.Finish.gates_of_task}
     assert named == set(get_args(GateName))
+
+
+def test_sentences_of_several_findings_stand_apart_by_one_sign_only() -> None:
+    probe = PROBES["behavior"][0]
+    said = [finding(probe, "failed", f"It did so {at}.") for at in range(2)]
+    assert of_findings("behavior", said).words == "It did so 0; It did so 1"

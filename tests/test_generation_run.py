@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from werkzeug import Request, Response
 
 import tiny_chat
+from snippets import run_snippets
 from stillhouse import cuts, documents
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run
@@ -258,6 +259,26 @@ def test_plain_texts_are_learned_as_they_stand(house: Path, workdir: Path) -> No
     finished = run(parse_recipe(given, ["controls=[ce]"]), base=house)
     rows = finished.evaluation["rows"]
     assert {row["artifact"] for row in rows} >= {"teacher", "student", "ce"}
+
+
+def test_a_model_without_a_chat_template_is_asked_by_its_card_without_one(house: Path, workdir: Path) -> None:
+    """In transformers and in onnxruntime, with the card's own words, and in both it goes on from the text."""
+    bare = tiny_chat.tokenizer(template=None)
+    tiny_chat.save(tiny_chat.model(bare, seed=1, layers=2, noise=0.05), bare, workdir / "bare")
+    texts = [{"text": f"user says {one}, then {two} and {one}"} for one, two in PAIRS]
+    (workdir / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts), "utf-8")
+    given = mapping(house)
+    given["raw"]["sources"][0] |= {"data": str(workdir / "texts.jsonl"), "columns": {"text": "text"}}
+    given["ferment"] = {
+        "teacher": given["ferment"]["teacher"] | {"model": str(workdir / "bare")},
+        "answers": {"kind": "given"},
+    }
+    given["distill"]["student"] |= {"base": str(workdir / "bare"), "keep": 1}
+    given["finish"] |= {"precision": "float32", "onnx": {"kinds": ["fp32"], "prompts": 2, "positions": 10}}
+    finished = run(parse_recipe(given, ["controls=[]"]), base=house)
+    stock, onnx = run_snippets(finished.bottle, workdir, question="user says fine")
+    assert stock.startswith("user says fine") and stock.startswith(f"user says fine{onnx.strip()[:4]}")
+    assert "role" not in (finished.bottle / "README.md").read_text("utf-8").split("## Use")[1].split("\n## ")[0]
 
 
 def test_plain_texts_are_asked_as_turns_of_the_user(house: Path, workdir: Path) -> None:

@@ -14,9 +14,12 @@ import torch
 from transformers import AutoConfig
 
 import gguf_material as material
+import small_bottle
 import tiny_chat
 from stillhouse.causal import load_causal, save_causal
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.bottle import seal_bottle, verify_bottle
+from stillhouse.finish.export import graph as saved
 from stillhouse.finish.export.agreement import Floors
 from stillhouse.finish.export.bottled import Bottled, bottle, parity
 from stillhouse.finish.export.onnx_causal import FLOORS, KINDS, OnnxWriter, check_onnx, compare_onnx, export_onnx, write
@@ -220,6 +223,44 @@ def test_what_does_not_agree_is_deleted_and_told_by_the_gate(students: dict[str,
     assert {row.artifact for row in made.rows} == {"onnx-fp32", "onnx-int8"}
     gate = parity([made])
     assert gate is not None and gate.status == "failed" and "int8 is left out: distributions lie" in gate.words
+
+
+def test_weights_too_large_for_one_file_are_compared_sealed_and_missed_with_their_graph(
+    students: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "ONE_FILE", 0)
+    bottle_folder = small_bottle.make(tmp_path / "bottle")
+    files = export_onnx(students["llama"], bottle_folder / "onnx", KINDS)
+    parts = [path for file in files.values() for path in saved.files_of(file)]
+    assert [path.name for path in parts] == [
+        "model.onnx",
+        "model.onnx_data",
+        "model_int8.onnx",
+        "model_int8.onnx_data",
+    ]
+    floors = iter((FLOORS["fp32"], Floors(kl=-1)))  # the second can be reached by no file
+    made = bottle("onnx", files, lambda _, file: compared(students["llama"], file, next(floors)), runtime="onnxruntime")
+    assert made.agreed == ("fp32",)
+    assert made.told[0]["bytes"] == sum(path.stat().st_size for path in parts[:2])
+    assert sorted(path.name for path in (bottle_folder / "onnx").iterdir()) == ["model.onnx", "model.onnx_data"]
+    (bottle_folder / "SHA256SUMS").unlink()
+    seal_bottle(bottle_folder)
+    assert verify_bottle(bottle_folder) == []
+    with parts[1].open("r+b") as stream:
+        stream.write(b"\x01\x02\x03")
+    assert verify_bottle(bottle_folder) == ["changed: onnx/model.onnx_data"]
+    parts[1].unlink()
+    assert verify_bottle(bottle_folder) == ["missing: onnx/model.onnx_data"]
+
+
+def test_weights_beside_their_graph_are_the_same_model(
+    students: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "ONE_FILE", 0)
+    beside = export_onnx(students["gpt2"], tmp_path, KINDS)
+    for form, file in beside.items():
+        apart = OnnxWriter(file, students["gpt2"], threads=1).begin(ROWS)
+        assert np.array_equal(apart.logits, writer(students["gpt2"], form).begin(ROWS).logits)
 
 
 def test_one_gate_speaks_for_all_formats() -> None:

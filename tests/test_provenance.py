@@ -323,6 +323,13 @@ def test_the_papers_speak_of_every_other_file_and_are_sealed(tmp_path: Path) -> 
     assert verify_bottle(bottle) == []
 
 
+def test_weights_beside_a_graph_are_in_the_bill() -> None:
+    """A graph of more than 2 GB is a few kilobytes, and all that was learned lies beside it."""
+    files = {"onnx/model.onnx": "44" * 32, "onnx/model.onnx_data": "55" * 32, "README.md": "66" * 32}
+    made = bill_of_materials(label(), record(), files=files, config={})
+    assert [one["name"] for one in made["metadata"]["component"]["components"]] == list(files)[:2]
+
+
 def _student_of(bottle: Path) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((bottle / "bom.cdx.json").read_text("utf-8"))["metadata"]["component"]
     return loaded

@@ -13,10 +13,11 @@ import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 import stillhouse
-from snippets import run_snippets
+from snippets import opened_in_browser, run_snippets
 from stillhouse import documents
 from stillhouse.cli import app
 from stillhouse.cuts import read as read_cuts
@@ -24,7 +25,7 @@ from stillhouse.diff import compare
 from stillhouse.errors import StillhouseError
 from stillhouse.execute import Finished, run, stage_summaries
 from stillhouse.explain import explain_row
-from stillhouse.finish.bottle import Bottle, verify_bottle
+from stillhouse.finish.bottle import Bottle, read_label, verify_bottle
 from stillhouse.finish.provenance import make_pair, public_path
 from stillhouse.ledger import Ledger
 from stillhouse.recipe import parse_recipe
@@ -343,6 +344,17 @@ def test_the_snippets_of_the_card_need_no_stillhouse_and_say_what_the_bottle_say
     ((label, share),) = Bottle.open(finished.bottle).predict(["your text"])
     assert onnx.split()[0] == label and f"{share:.4f}"[:5] in onnx
     assert any(f"'label': '{name}'" in stock for name in LABELS)  # float32, where the bottle's own answer may be int8
+    label = read_label(finished.bottle)
+    assert opened_in_browser(finished.bottle) == finished.bottle / label["shipped"]["file"]
+    assert opened_in_browser(finished.bottle).is_file()
+    # whoever goes by the tokenizer's settings cuts long texts where they were cut when it was measured
+    assert AutoTokenizer.from_pretrained(finished.bottle).model_max_length == label["shipped"]["max_length"]
+
+
+def test_the_snippets_of_the_card_take_texts_of_any_length(finished: Finished, tmp_path: Path) -> None:
+    text = " ".join(["fine", "grim"] * 300)
+    for said in run_snippets(finished.bottle, tmp_path, question=text):
+        assert said.strip()
 
 
 def test_commands_show_taste_and_predict(finished: Finished, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from stillhouse.finish.gates import Gate
 from stillhouse.report import write_report
 from stillhouse.report.data import read_run
 from stillhouse.report.markup import element, escaped, prose
-from stillhouse.report.pictures import Scale
-from stillhouse.report.words import METRICS, metric_of, of_bytes, of_speed
+from stillhouse.report.pictures import Box, Point, Scale, axis, scatter
+from stillhouse.report.words import METRICS, Metric, metric_of, of_bytes, of_speed
 
 VOID = {"meta", "br", "hr", "col"}
 HOSTILE = (
@@ -118,7 +118,7 @@ def test_every_figure_of_the_evaluation_is_on_the_page(tmp_path: Path, task: str
         shown = {form.removesuffix(" bytes") for form in forms(path, value)}
         assert shown & words or any(form in said for form in shown if len(form) > 3), (path, value)
     for row in rows:
-        metric = metric_of(row.metric)
+        metric = metric_of("kl_to_student" if row.metric == "kl" and "student" in row.slice else row.metric)
         if row.metric in ("bytes", "texts_per_s", "decode_tokens_per_s"):
             shown = of_bytes(row.value) if row.metric == "bytes" else of_speed(row.value)
         elif "=" in row.slice and row.artifact not in ("teacher", "onnx-int8"):
@@ -268,6 +268,34 @@ def test_whoever_ships_despite_a_gate_is_named_with_the_reason(tmp_path: Path) -
     assert said.count("it stays <inside> the house") == 2
 
 
+@pytest.mark.parametrize(("required", "said"), [(None, "yes"), ([], "no"), (["retention"], "no"), (["parity"], "yes")])
+def test_only_gates_that_the_recipe_requires_must_hold(tmp_path: Path, required: list[str] | None, said: str) -> None:
+    """Also where it requires none, and a gate failed that stopped nothing."""
+    made = Made(tmp_path / "run", gates=[Gate("parity", "failed", "q4_0 is left out", "ship one with more bits")])
+    made.begin(**({} if required is None else {"finish": {"gates": {"required": required}}}))
+    for step in STEPS[: STEPS.index("judge") + 1]:
+        getattr(made, step)()
+    page = write_report(made.folder).read_text("utf-8")
+    assert f'data-label="must hold">{said}</td>' in page
+    assert ("Not bottled: stopped by parity" in page) == (said == "yes")
+
+
+def test_files_for_other_runtimes_are_told_with_what_they_cost_and_why_one_is_left_out(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run", task="text-generation").through("finish")
+    page = write_report(made.folder).read_text("utf-8")
+    rows = re.findall(r"<tr.*?</tr>", page.split("Files for other runtimes</span>")[1].split("</table>")[0], re.S)[1:]
+    assert [re.search(r"<code[^>]*>(.*?)</code>", row)[1] for row in rows] == [  # type: ignore[index]
+        "gguf/model-f16.gguf",
+        "gguf/model-q4_0.gguf",
+        "onnx/model-int8.onnx",
+    ]
+    assert "distributions lie apart" in rows[1] and "left out" in rows[1] and "left out" not in rows[0] + rows[2]
+    assert "llama.cpp" in rows[0] and "onnxruntime" in rows[2]
+    assert "What ships: Student (model.safetensors, gguf/model-f16.gguf, onnx/model-int8.onnx)." in page
+    pictures = "".join(re.findall(r'<svg class="scatter".*?</svg>|<figure.*?</figure>', page, re.S))
+    assert "Teacher" in pictures and "GGUF" not in pictures  # they have no measure of their own to be drawn at
+
+
 def test_what_failed_comes_first_and_what_passed_is_folded(tmp_path: Path) -> None:
     findings = [
         finding("swap", f"{status} here", status) for status in ("reported", "passed", "not certified", "failed")
@@ -364,6 +392,54 @@ def test_a_scale_holds_its_values_in_their_order(values: list[float], log: bool)
     assert 0 < len(scale.ticks()) < 12
     width = scale.high - scale.low
     assert all(scale.low - 1e-6 * width <= tick <= scale.high + 1e-6 * width for tick in scale.ticks())
+
+
+def test_of_nothing_but_zeros_no_less_is_shown() -> None:
+    assert Scale.over([0.0, 0.0]).low == 0
+    assert Scale.over([-2.0, -2.0]).low < -2 < Scale.over([-2.0, -2.0]).high
+
+
+@given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(0, 1), st.floats(0, 0.2)), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_names_in_a_plane_cover_neither_each_other_nor_a_point(places: list[tuple[float, float, float]]) -> None:
+    """Of four models wherever they lie: there is room for four names. Measured where the plane is narrowest."""
+    points = [Point(f"ONNX, kind {at}", "export", x, y, y - half, y + half) for at, (x, y, half) in enumerate(places)]
+    drawn = scatter(points, name="a plane", x=("size", "B"))
+    names = re.findall(r'<text x="([\d.]+)%" y="([\d.]+)" dx="(-?\d+)" text-anchor="(\w+)"[^>]*>([^<]+)', drawn)
+    assert len(names) == len(points)
+    boxes = []
+    for x, y, shift, anchor, name in names:
+        width = 6.5 * len(name)  # of 12 pixels
+        left = 3.4 * float(x) + int(shift) - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+        boxes.append(Box(left, float(y) - 10, left + width, float(y) + 2))
+    marks = [Box(3.4 * float(x) - 5, float(y) - 5, 3.4 * float(x) + 5, float(y) + 5) for x, y in _marks(drawn)]
+    assert len(marks) == len(points)
+    for place, box in enumerate(boxes):
+        assert all(box.overlap(other) == 0 for other in boxes[place + 1 :])
+
+
+def _marks(drawn: str) -> list[tuple[str, str]]:
+    return re.findall(r'<use href="#mark-export" x="([\d.]+)%" y="([\d.]+)"', drawn)
+
+
+@given(st.floats(-1e5, 1e5), st.floats(1e-4, 1e5))
+@settings(max_examples=80, deadline=None)
+def test_the_figures_of_an_axis_stand_apart(low: float, width: float) -> None:
+    drawn = axis(Scale.over([low, low + width]), METRICS["accuracy"])
+    found = re.findall(r'<text x="([\d.]+)%" y="13" text-anchor="(\w+)">([^<]+)', drawn)
+    assert found
+    spans = []
+    for x, anchor, text in found:
+        start = 1.12 * float(x) - 6.5 * len(text) * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+        spans.append((start, start + 6.5 * len(text)))
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))
+
+
+def test_large_values_have_no_places_after_the_point() -> None:
+    assert METRICS["perplexity"].written(4.231) == "4.23"
+    assert METRICS["perplexity"].written(1313.43) == "1,313"
+    assert METRICS["perplexity"].span(956.2, 1500.3) == "956.20 to\xa01,500"
+    assert Metric("apart", "{:+.3f}").written(-106086.248) == "−106,086"
 
 
 def _colors(css: str, theme: str) -> dict[str, str]:

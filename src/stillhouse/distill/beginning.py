@@ -14,6 +14,7 @@ from typing import Any
 from stillhouse import documents
 from stillhouse.addresses import Files, peek, resolve
 from stillhouse.causal import load_causal
+from stillhouse.configurations import layers_of
 from stillhouse.cuts import Cut
 from stillhouse.cuts import read as read_cuts
 from stillhouse.device import place
@@ -26,7 +27,6 @@ from stillhouse.distill.students.decoders import (
     check_resizable,
     decoder_from_config,
     keep_decoder_layers,
-    layers_of,
 )
 from stillhouse.distill.students.keep_layers import spread
 from stillhouse.distill.students.layer_scores import keep_highest, removal_kl, turns, without_idlest_run

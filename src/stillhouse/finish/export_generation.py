@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.addresses import peek
+from stillhouse.configurations import resized, shortened
 from stillhouse.errors import Problem
 from stillhouse.finish.export import onnx_causal
 from stillhouse.finish.export.bottled import Bottled
-from stillhouse.finish.export.gguf.bottled import bottle_gguf, problems_before
+from stillhouse.finish.export.gguf import Kind, check_gguf
+from stillhouse.finish.export.gguf.bottled import bottle_gguf
 from stillhouse.finish.generation.passages import Document, choose_prompts
 from stillhouse.finish.inputs_generation import system_of
 from stillhouse.recipe.finish_generation import Gguf, Onnx
-from stillhouse.recipe.generation import FromLanguageConfig, Generation
+from stillhouse.recipe.generation import FromLanguageConfig, Generation, KeepLanguageLayers
 from stillhouse.recipe.rights import student_name
 from stillhouse.signals.text import TextAnswer
 from stillhouse.teachers.templates import Message
@@ -75,15 +77,30 @@ def export_problems(recipe: Generation, cache: Path, base: Path) -> list[Problem
     config = next((path for path in files.files if path.name == "config.json"), None) if files else None
     if config is None:
         return []
-    sizes: dict[str, Any] = {}
+    from transformers import AutoConfig
+
+    made = AutoConfig.from_pretrained(config.parent, local_files_only=True, trust_remote_code=False)
     if isinstance(student, FromLanguageConfig):
-        sizes = {
-            "num_hidden_layers": student.layers,
-            "hidden_size": student.hidden_size,
-            "num_attention_heads": student.heads,
-            "num_key_value_heads": student.kv_heads or student.heads,
-            "intermediate_size": student.intermediate_size,
-            "head_dim": student.hidden_size // student.heads,
-        }
-    problems = problems_before(config.parent, finish.gguf.kinds, sizes) if finish.gguf.kinds else []
-    return [*problems, *(onnx_causal.problems_before(config.parent, sizes) if finish.onnx.kinds else [])]
+        made = resized(
+            made,
+            layers=student.layers,
+            hidden_size=student.hidden_size,
+            heads=student.heads,
+            kv_heads=student.kv_heads,
+            intermediate_size=student.intermediate_size,
+        )
+    elif isinstance(student, KeepLanguageLayers) and not isinstance(student.keep, int):
+        made = shortened(made, student.keep)  # a number alone leaves open which layers they are
+    problems = list(_gguf_problems(config.parent, made, finish.gguf.kinds)) if finish.gguf.kinds else []
+    return [*problems, *(onnx_causal.check_onnx(made) if finish.onnx.kinds else ())]
+
+
+def _gguf_problems(folder: Path, config: Any, kinds: Sequence[Kind]) -> Sequence[Problem]:
+    """Of a student with this configuration, and with the tokenizer and the ends of the base in ``folder``."""
+    from transformers import GenerationConfig
+
+    ends: Any = getattr(config, "eos_token_id", None)
+    if (folder / "generation_config.json").exists():
+        ends = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+    ids = [int(one) for one in (ends if isinstance(ends, list) else [] if ends is None else [ends])]
+    return check_gguf(config, folder, kinds, ends=ids).problems

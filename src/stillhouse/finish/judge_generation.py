@@ -109,7 +109,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         "student_bytes": weight_bytes(artifacts),
         "teacher_bytes": teacher_bytes(recipe, cache=places.cache, base=places.base),
     }
-    device = str(speakers[STUDENT].model.device)
+    device, chats = str(speakers[STUDENT].model.device), speakers[STUDENT].template is not None
     # all models go before others come: the student for the exports, a judge; the teacher is loaded again for the clock,
     # plain and in the student's precision
     del speakers
@@ -130,7 +130,12 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     Judgement(
         rows=[*rows, *(compared.rows if compared else ())],
         summary=summary,
-        shipped={"artifact": STUDENT, "file": file, "precision": recipe.finish.precision},
+        shipped={
+            "artifact": STUDENT,
+            "file": file,
+            "precision": recipe.finish.precision,
+            "chat_template": chats,  # without one it goes on from a text
+        },
         warnings=[*warnings(summary), *(compared.warnings if compared else ())],
         findings=findings,
         gates=[

@@ -20,20 +20,27 @@ from stillhouse.recipe.rights import RightsView, teacher_address
 from stillhouse.rights import DISCLAIMER, as_row, card_lines
 from stillhouse.store import producer
 
+_BESIDE = (  # how transformers.js finds a folder that lies here
+    'import { env, pipeline } from "@huggingface/transformers";',
+    'Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: "." });',
+)
+
 
 @dataclass(frozen=True)
 class CardParts:
     """What a task's own module writes of the card, in Markdown lines.
 
     intro: what it is, after "A small". metrics: for the ``model-index``. strength: what was measured. use: Python
-    snippets that need no stillhouse, by what they do need; run beside the folder, which they call ``bottle``. more:
-    sections of its own, before what went in. results: for the ``model-index``, on other data than the run's own.
+    snippets that need no stillhouse, by what they do need; run beside the folder, which they call ``bottle``. browser:
+    lines of a JavaScript snippet for transformers.js, if a file for it ships. more: sections of its own, before what
+    went in. results: for the ``model-index``, on other data than the run's own.
     """
 
     intro: str
     metrics: Sequence[Mapping[str, Any]]
     strength: Sequence[str]
     use: Mapping[str, Sequence[str]]
+    browser: Sequence[str] = ()
     more: Sequence[str] = ()
     results: Sequence[Mapping[str, Any]] = ()
 
@@ -162,7 +169,7 @@ def model_card(label: dict[str, Any], parts: CardParts) -> str:
         *_gate_lines(label),
         "## Use",
         "",
-        *_use_lines(parts.use),
+        *_use_lines(parts),
         *parts.more,
         "",
         "## What went in",
@@ -214,10 +221,13 @@ def _cell(words: str) -> str:
     return _line(words).replace("|", "\\|")
 
 
-def _use_lines(snippets: Mapping[str, Sequence[str]]) -> list[str]:
+def _use_lines(parts: CardParts) -> list[str]:
     lines = []
-    for needs, snippet in snippets.items():
+    for needs, snippet in parts.use.items():
         lines += [f"With {needs}:", "", "```python", *snippet, "```", ""]
+    if parts.browser:
+        lines += ["With `@huggingface/transformers` (transformers.js), in Node as in a browser:", ""]
+        lines += ["```javascript", *_BESIDE, *parts.browser, "```", ""]
     return lines[:-1]
 
 

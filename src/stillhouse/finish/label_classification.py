@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
 from stillhouse.finish.label import CardParts
@@ -50,7 +51,7 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             "`transformers`": [
                 "from transformers import pipeline",
                 f'classify = pipeline("{label["task"]}", model="bottle")',
-                'print(classify("your text"))',
+                f'print(classify("your text", truncation=True, max_length={label["shipped"]["max_length"]}))',
             ],
             f"`onnxruntime` and `tokenizers` ({label['shipped']['artifact']}, what was measured)": [
                 "import json, numpy as np, onnxruntime, tokenizers",
@@ -65,7 +66,18 @@ def card_parts(label: dict[str, Any]) -> CardParts:
                 "print(names[str(logits.argmax())], shares / shares.sum())",
             ],
         },
+        browser=[
+            f'const classify = await pipeline("{label["task"]}", "bottle", {_in_browser(label["shipped"]["file"])});',
+            'console.log(await classify("your text"));',
+        ],
     )
+
+
+def _in_browser(file: str) -> str:
+    """Options by which transformers.js opens ``onnx/…``: it goes by names, and has none for a mixed file."""
+    name = PurePosixPath(file).stem
+    known = {"model": "fp32", "model_int8": "int8"}
+    return f'{{ dtype: "{known[name]}" }}' if name in known else f'{{ dtype: "fp32", model_file_name: "{name}" }}'
 
 
 def _gold_equivalent(reading: str) -> list[str]:

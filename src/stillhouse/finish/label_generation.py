@@ -44,7 +44,7 @@ def own_fields(recipe: Generation, samples: Sequence[Mapping[str, Any]], stages:
 def card_parts(label: dict[str, Any]) -> CardParts:
     """The card's parts that only a model that writes has."""
     strength = label["strength"]
-    student = strength["artifacts"]["student"]
+    student, chats = strength["artifacts"]["student"], bool(label["shipped"]["chat_template"])
     metrics = [
         {"type": name.replace(", ", " on "), "value": round(figure["value"], 4)}
         for name, figure in student.items()
@@ -66,25 +66,47 @@ def card_parts(label: dict[str, Any]) -> CardParts:
             *_judge_lines(strength.get("judge")),
         ],
         use={
-            "`transformers`": [
-                "from transformers import pipeline",
-                'chat = pipeline("text-generation", model="bottle")',
-                'messages = [{"role": "user", "content": "your question"}]',
-                'print(chat(messages, max_new_tokens=128, do_sample=False)[0]["generated_text"][-1]["content"])',
-            ],
-            **_llama_cpp(strength["gguf"]),
-            **_onnxruntime(strength["onnx"]),
+            "`transformers`": _transformers(chats),
+            **_llama_cpp(strength["gguf"], chats),
+            **_onnxruntime(strength["onnx"], chats),
         },
+        browser=_in_browser(strength["onnx"], chats),
         more=[*task_lines(strength.get("harness", ())), *_sample_lines(label["samples"])],
         results=task_results(label["task"], strength.get("harness", ())),
     )
 
 
-def _llama_cpp(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _transformers(chats: bool) -> list[str]:
+    """How it is asked in transformers. chats: it has a chat template; without one it goes on from a text."""
+    if not chats:
+        return [
+            "from transformers import pipeline",
+            'write = pipeline("text-generation", model="bottle")',
+            'print(write("your question", max_new_tokens=128, do_sample=False)[0]["generated_text"])',
+        ]
+    return [
+        "from transformers import pipeline",
+        'chat = pipeline("text-generation", model="bottle")',
+        'messages = [{"role": "user", "content": "your question"}]',
+        'print(chat(messages, max_new_tokens=128, do_sample=False)[0]["generated_text"][-1]["content"])',
+    ]
+
+
+def _llama_cpp(files: Sequence[Mapping[str, Any]], chats: bool) -> dict[str, list[str]]:
     """How the first of the bottled GGUF files is asked, by llama.cpp's own server inside `xllamacpp`."""
     passed = [one for one in files if one["passed"]]
     if not passed:
         return {}
+    asked = [
+        'asked = {"messages": [{"role": "user", "content": "your question"}], "max_tokens": 64, "temperature": 0}',
+        "answer = server.handle_chat_completions(asked)",
+        'print(answer["choices"][0]["message"]["content"])',
+    ]
+    if not chats:  # llama.cpp would put a template of its own around messages
+        asked = [
+            'asked = {"prompt": "your question", "max_tokens": 64, "temperature": 0}',
+            'print(server.handle_completions(asked)["choices"][0]["text"])',
+        ]
     return {
         "`xllamacpp`, or any llama.cpp": [
             "import json, xllamacpp",
@@ -92,29 +114,37 @@ def _llama_cpp(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             f'parameters.model.path = "bottle/{passed[0]["file"]}"',
             "parameters.n_ctx, parameters.warmup = 512, False",
             "server = xllamacpp.Server(parameters)",
-            'asked = {"messages": [{"role": "user", "content": "your question"}], "max_tokens": 64, "temperature": 0}',
-            "answer = server.handle_chat_completions(asked)",
-            'print(answer["choices"][0]["message"]["content"])',
+            *asked,
         ]
     }
 
 
-def _onnxruntime(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _smallest(files: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of the files that ship."""
+    return min((one for one in files if one["passed"]), key=lambda one: int(one["bytes"]), default=None)
+
+
+def _onnxruntime(files: Sequence[Mapping[str, Any]], chats: bool) -> dict[str, list[str]]:
     """How the smallest of the bottled ONNX files writes: one token at a time, with what was read kept."""
-    passed = sorted((one for one in files if one["passed"]), key=lambda one: int(one["bytes"]))
-    if not passed:
+    chosen = _smallest(files)
+    if chosen is None:
         return {}
+    read = ['ids = np.array([tokenizer("your question")["input_ids"]])']
+    if chats:
+        read = [
+            'messages = [{"role": "user", "content": "your question"}]',
+            "text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)",
+            'ids = np.array([tokenizer(text, add_special_tokens=False)["input_ids"]])',
+        ]
     return {
         "`onnxruntime`, and the tokenizer of `transformers`": [
             "import json, numpy as np, onnxruntime",
             "from transformers import AutoTokenizer",
             'tokenizer = AutoTokenizer.from_pretrained("bottle")',
-            f'session = onnxruntime.InferenceSession("bottle/{passed[0]["file"]}")',
+            f'session = onnxruntime.InferenceSession("bottle/{chosen["file"]}")',
             'ends = json.load(open("bottle/generation_config.json")).get("eos_token_id", tokenizer.eos_token_id)',
             "ends = ends if isinstance(ends, list) else [ends]",
-            'messages = [{"role": "user", "content": "your question"}]',
-            "text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)",
-            'ids = np.array([tokenizer(text, add_special_tokens=False)["input_ids"]])',
+            *read,
             'shapes = {one.name: one.shape for one in session.get_inputs() if one.name.startswith("past_key_values")}',
             "past = {name: np.zeros((1, shape[1], 0, shape[3]), np.float32) for name, shape in shapes.items()}",
             "read, written = 0, []",
@@ -131,6 +161,25 @@ def _onnxruntime(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             "print(tokenizer.decode(written))",
         ]
     }
+
+
+def _in_browser(files: Sequence[Mapping[str, Any]], chats: bool) -> list[str]:
+    """The same in transformers.js; kinds are called there as they are here."""
+    chosen = _smallest(files)
+    if chosen is None:
+        return []
+    opened = f'await pipeline("text-generation", "bottle", {{ dtype: "{chosen["kind"]}" }})'
+    if not chats:
+        return [
+            f"const write = {opened};",
+            'console.log((await write("your question", { max_new_tokens: 64, do_sample: false }))[0].generated_text);',
+        ]
+    return [
+        f"const chat = {opened};",
+        'const messages = [{ role: "user", content: "your question" }];',
+        "const [answer] = await chat(messages, { max_new_tokens: 64, do_sample: false });",
+        "console.log(answer.generated_text.at(-1).content);",
+    ]
 
 
 def _file_lines(files: Sequence[Mapping[str, Any]]) -> list[str]:

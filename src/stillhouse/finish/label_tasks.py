@@ -33,11 +33,17 @@ def figure(one: Mapping[str, Any] | None, *, signed: bool = False) -> str:
     """A value with its interval, as far as there is any."""
     if one is None or one["value"] is None:
         return ""
-    form = "{:+.3f}" if signed else "{:.3f}"
     if one["lower"] is None or one["lower"] != one["lower"]:
-        return form.format(one["value"])
+        return _written(one["value"], signed)
     between = " to " if signed else "–"
-    return f"{form.format(one['value'])} ({form.format(one['lower'])}{between}{form.format(one['upper'])})"
+    return (
+        f"{_written(one['value'], signed)} ({_written(one['lower'], signed)}{between}{_written(one['upper'], signed)})"
+    )
+
+
+def _written(value: float, signed: bool) -> str:
+    """Above a thousand, as perplexities are, what follows the point says nothing."""
+    return f"{value:{'+' if signed else ''}{',.0f' if abs(value) >= 1000 else '.3f'}}"
 
 
 def task_lines(table: Sequence[Mapping[str, Any]]) -> list[str]:

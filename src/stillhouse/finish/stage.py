@@ -15,6 +15,7 @@ from typing import Any
 
 from stillhouse.errors import Problem, StillhouseError
 from stillhouse.finish import label_classification, label_generation
+from stillhouse.finish.artifacts import tell_tokenizer
 from stillhouse.finish.bottling import fill
 from stillhouse.finish.gates import Gate, refused
 from stillhouse.finish.judgement import ARTIFACTS, GATES, Judgement, read_judgement
@@ -27,7 +28,7 @@ from stillhouse.recipe.model import Recipe
 from stillhouse.store import reached, read_sealed
 from stillhouse.workplace import FOLDERS, Places, Progress, StageResult
 
-VERSION = 4
+VERSION = 5
 LIBRARIES = ()
 
 
@@ -43,6 +44,8 @@ def run(recipe: Recipe, places: Places, progress: Progress) -> StageResult:
     bottle = places.draft / "bottle"
     shutil.rmtree(bottle, ignore_errors=True)
     _copy(places.sealed("judge") / ARTIFACTS, bottle, judged.shipped["file"])
+    if longest := judged.shipped.get("max_length"):  # so that whoever opens it cuts a text where it was measured
+        tell_tokenizer(bottle, model_max_length=longest)
     lifted = {one.gate: one.because for one in recipe.finish.despite}
     despite = [
         {"gate": gate.name, "words": gate.words, "because": lifted[gate.name]}

@@ -10,11 +10,11 @@ from typing import Any
 
 from stillhouse.finish.generation.pairs.figures import FIRST_PLACE, FOLLOWS_GOLD, HALVES, LONGER, WIN_RATE
 from stillhouse.report.data import Run
-from stillhouse.report.markup import Html, details, element, prose
-from stillhouse.report.tables import Column, table
+from stillhouse.report.markup import Child, Html, details, element, prose
+from stillhouse.report.tables import Column, table, with_interval
 from stillhouse.report.words import METRICS, artifact_name, count
 
-_COUNTS = {
+COUNTS = {  # of verdicts, by their names in the files
     "win": "won",
     "loss": "lost",
     "tie": "tied",
@@ -37,8 +37,8 @@ def compared(run: Run) -> list[Html]:
         element("h3", "What a judge of pairs says"),
         element(
             "p",
-            f"{told['address']} read {count(told['prompts'])} prompts with the student's answer and another's, each in "
-            f"both orders ({count(told['questions'])} questions, {told['by']}). It was told: ",
+            f"The judge ({told['address']}) read {count(told['prompts'])} prompts with the student's answer and "
+            f"another's, each in both orders ({count(told['questions'])} questions, {told['by']}). It was told: ",
             element("q", str(told["criteria"]), dir="auto"),
             " Its verdicts are reported and decide no gate.",
         ),
@@ -55,10 +55,10 @@ def compared(run: Run) -> list[Html]:
 
 
 def _beside(told: Mapping[str, Any]) -> Html:
-    named = [name for name in _COUNTS if name not in _SELDOM or any(one["counts"][name] for one in told["beside"])]
+    named = [name for name in COUNTS if name not in _SELDOM or any(one["counts"][name] for one in told["beside"])]
     columns = [
         Column("the student against"),
-        *(Column(_COUNTS[name], "number") for name in named),
+        *(Column(COUNTS[name], "number") for name in named),
         Column("win rate", "number"),
         Column("with a half for each split", "number"),
     ]
@@ -86,10 +86,9 @@ def _not_read(told: Mapping[str, Any]) -> Html | None:
     return element("p", f"Questions without a choice, by reason: {'; '.join(said)}.") if said else None
 
 
-def _written(metric: str, figure: Mapping[str, Any] | None) -> str:
+def _written(metric: str, figure: Mapping[str, Any] | None) -> Child:
     known = METRICS[metric]
     if figure is None:
         return known.written(None)
-    return (
-        f"{known.written(figure['value'])} ({known.span(figure['lower'], figure['upper'])}, n = {count(figure['n'])})"
-    )
+    of = f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{count(figure['n'])}"
+    return with_interval(known, figure["value"], figure["lower"], figure["upper"], of)

@@ -103,6 +103,8 @@ def _histogram(cut: Cut, fates: Any) -> Html:
 
 def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Html]:
     """The proxy's accuracy with each choice of cuts, over all rows and in the worst group."""
+    if not prices:
+        return []
     values = [one[key] for one in prices for key in ("accuracy", "worst") if one[key] is not None]
     scale = Scale.over([value[edge] for value in values for edge in ("value", "lower", "upper")])
     rows = [

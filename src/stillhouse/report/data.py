@@ -102,7 +102,8 @@ def read_run(folder: Path) -> Run:
     label = _json(folder, manifests.get("finish"), "bottle/label.json", notes) if "finish" in manifests else {}
     finish: Mapping[str, Any] = recipe.get("finish") or {}
     gates: Mapping[str, Any] = finish.get("gates") or {}
-    required = tuple(gates.get("required") or get_args(GateName))
+    named = gates.get("required")  # an empty list lets everything pass
+    required = get_args(GateName) if named is None else tuple(named)
     answered = {one["gate"] for one in finish.get("despite") or ()}
     stopping = (
         refused(judgement.gates, required=required, strict=bool(gates.get("strict")), despite=answered)

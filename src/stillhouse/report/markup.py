@@ -12,6 +12,7 @@ import html
 import re
 from collections.abc import Iterable
 
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")  # the sign of a number; within words and dates it is a hyphen
 _VOID = frozenset({"br", "col", "hr", "meta"})
 # what no HTML document may hold: control characters but tab and line feed, lone surrogates, non-characters
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -60,8 +61,8 @@ def prose(text: str) -> Html:
     """A sentence of the house, in which backticks stand around code."""
     parts = text.split("`")
     if len(parts) % 2 == 0:  # one of them has no partner
-        return escaped(text)
-    return joined(element("code", part) if place % 2 else part for place, part in enumerate(parts))
+        return escaped(_MINUS.sub("−", text))
+    return joined(element("code", part) if place % 2 else _MINUS.sub("−", part) for place, part in enumerate(parts))
 
 
 def hidden(text: str) -> Html:

@@ -12,6 +12,7 @@ from stillhouse.finish.evaluate import TEACHER
 from stillhouse.finish.generation.pairs.figures import JUDGE
 from stillhouse.report.cut_chart import cuts
 from stillhouse.report.data import Outcome, Run
+from stillhouse.report.exports import shipping
 from stillhouse.report.flow import flow
 from stillhouse.report.markup import Html, details, element, prose
 from stillhouse.report.origin import origin
@@ -202,7 +203,12 @@ def _foot(run: Run) -> list[Html]:
         judged, role = run.judgement, role_of(run.judgement)
         here = {role(row.artifact) for row in judged.rows if row.artifact != JUDGE}
         shapes = [element("li", glyph(one), words) for one, words in ROLES.items() if one in here]
-        shipped = f"What ships: {artifact_name(str(judged.shipped['artifact']))}, {judged.shipped['file']}."
+        files = ", ".join([str(judged.shipped["file"]), *shipping(judged)])
+        shipped = f"What ships: {artifact_name(str(judged.shipped['artifact']))} ({files})."
         found += [element("ul", *shapes, class_="legend"), element("p", shipped)]
+        words = "n is how many documents, prompts or items a figure rests on; the bar through a mark is its interval."
+        if any(row.metric == "kl" for row in judged.rows):
+            words += " KL is how far two models' probabilities of the next token lie apart, in nats; 0: not at all."
+        found.append(element("p", words))
     sealed = table("Sealed folders", columns, rows, heard=True)
     return [*found, details("The sealed folders that it was made from", sealed)]

@@ -37,6 +37,9 @@ _SHAPES: dict[Role, str] = {
 }
 _LEFT, _RIGHT = 3.0, 97.0  # percent of the width: room for half a mark
 ROW = 24  # pixels
+_LETTER = 7.0  # pixels that a letter of a label takes, at most
+_NARROW = 112.0  # pixels of the narrowest column of pictures
+_PLANE = 340.0  # pixels of the narrowest plane: what does not cover anything there does not on a wider one
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class Scale:
         found = [value for value in values if value is not None and math.isfinite(value) and (value > 0 or not log)]
         low, high = min(found, default=0.0), max(found, default=1.0)
         if low == high:
-            room = (abs(low) / 2 or 0.5) if not log else 0.0
-            low, high = (low / 2, high * 2) if log else (low - room, high + room)
+            room = abs(low) / 2
+            # of nothing but zeros there is no less to be shown
+            low, high = (low / 2, high * 2) if log else (low - room, high + (room or 0.5))
         return cls(low, high, log)
 
     def share(self, value: float) -> float:
@@ -157,12 +161,16 @@ def whisker(scale: Scale, *marks: Mark, reference: float | None = None, limit: f
 
 def axis(scale: Scale, metric: Metric) -> Html:
     """The scale of a column of :func:`whisker`."""
-    parts = []
+    parts, end = [], -math.inf
     for tick in scale.ticks():
         share = scale.share(tick)
         anchor = "start" if share < 0.1 else "end" if share > 0.9 else "middle"
         written = _tick(100 * tick if metric.points else tick)
-        parts.append(element("text", written, x=scale.at(tick), y=13, text_anchor=anchor))
+        width = _LETTER * len(written)
+        start = _NARROW * share - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
+        if start > end:
+            parts.append(element("text", written, x=scale.at(tick), y=13, text_anchor=anchor))
+            end = start + width + _LETTER
         parts.append(element("line", x1=scale.at(tick), x2=scale.at(tick), y1=17, y2=22))
     return element("svg", *parts, class_="axis", height=22, aria_hidden="true")
 
@@ -189,7 +197,8 @@ def scatter(points: Sequence[Point], *, name: str, x: tuple[str, str], height: i
     across = Scale.over([point.x for point in points], log=True)
     across = Scale(across.low / 1.6, across.high * 1.6, log=True)
     up = Scale.over([value for point in points for value in (point.y, point.lower, point.upper)])
-    top, bottom = 16, height - 40
+    floor = height - 40
+    top, bottom = 26, floor - 14  # room for a name above the highest and below the lowest
 
     def y_of(value: float) -> float:
         return round(bottom - (bottom - top) * up.share(value), 1)
@@ -201,31 +210,82 @@ def scatter(points: Sequence[Point], *, name: str, x: tuple[str, str], height: i
         parts.append(element("text", _tick(tick), x="0%", y=y - 4, class_="tick"))
     for tick in across.ticks():
         parts.append(
-            element("line", x1=across.at(tick), x2=across.at(tick), y1=bottom + 6, y2=bottom + 11, class_="tickmark")
+            element("line", x1=across.at(tick), x2=across.at(tick), y1=floor + 6, y2=floor + 11, class_="tickmark")
         )
         parts.append(
-            element("text", _form(tick, x[1]), x=across.at(tick), y=bottom + 24, text_anchor="middle", class_="tick")
+            element("text", _form(tick, x[1]), x=across.at(tick), y=floor + 24, text_anchor="middle", class_="tick")
         )
     parts.append(element("text", x[0], x="100%", y=height - 2, text_anchor="end", class_="words"))
-    taken: list[tuple[float, float]] = []
+    drawn: list[tuple[Point, float, Box]] = []
     for point in sorted(points, key=lambda one: (one.y is None, one.x)):
-        place, share = across.at(point.x), across.share(point.x)
-        anchor, shift = ("end", -11) if share > 0.5 else ("start", 11)
+        place, x_of = across.at(point.x), _PLANE * across.share(point.x)
         if point.y is None:
-            parts.append(element("line", x1=place, x2=place, y1=top, y2=bottom + 6, class_=f"only-x {point.role}"))
-            y = float(top)
-        else:
-            y = y_of(point.y)
-            if point.lower is not None and point.upper is not None:
-                low, high = y_of(point.lower), y_of(point.upper)
-                parts.append(element("line", x1=place, x2=place, y1=low, y2=high, class_=f"span {point.role}"))
-            parts.append(mark(point.role, place, y))
-        label = y + 4
-        while any(abs(label - other) < 15 and abs(share - beside) < 0.6 for beside, other in taken):
-            label += 15
-        taken.append((share, label))
-        parts.append(element("text", point.name, x=place, y=label, dx=shift, text_anchor=anchor, class_="name"))
+            parts.append(element("line", x1=place, x2=place, y1=top, y2=floor, class_=f"only-x {point.role}"))
+            drawn.append((point, float(top), Box(x_of - 2, top, x_of + 2, floor)))
+            continue
+        y = y_of(point.y)
+        low, high = (y if value is None else y_of(value) for value in (point.lower, point.upper))
+        if low != high:
+            parts.append(element("line", x1=place, x2=place, y1=low, y2=high, class_=f"span {point.role}"))
+        parts.append(mark(point.role, place, y))
+        drawn.append((point, y, Box(x_of - 7, min(high, y - 7), x_of + 7, max(low, y + 7))))
+    taken = [box for _, _, box in drawn]
+    for point, y, own in drawn:
+        label = _label(point.name, y, own, taken, lowest=float(floor))
+        taken.append(label.box)
+        parts.append(
+            element("text", point.name, x=across.at(point.x), y=round(label.box.bottom - 3, 1), dx=label.shift,
+                    text_anchor=label.anchor, class_="name")
+        )  # fmt: skip
     return element("svg", *parts, class_="scatter", height=height, role="img", aria_label=name)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A place in a plane, in pixels, the top being 0."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlap(self, other: Box) -> float:
+        """The area that both cover."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        down = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(0.0, across) * max(0.0, down)
+
+
+@dataclass(frozen=True)
+class _Label:
+    box: Box
+    anchor: Literal["start", "middle", "end"]
+    shift: int
+
+
+def _label(name: str, y: float, own: Box, taken: Sequence[Box], *, lowest: float) -> _Label:
+    """Where a point's name covers nothing: beside it, above or below it, or further off; else where it covers least.
+
+    own: the place of the point with its interval.
+    """
+    width, x = _LETTER * len(name), (own.left + own.right) / 2
+
+    def beside(away: float) -> list[_Label]:
+        low = y + away + 7
+        return [
+            _Label(Box(x + 11, low - 15, x + 11 + width, low), "start", 11),
+            _Label(Box(x - 11 - width, low - 15, x - 11, low), "end", -11),
+        ]
+
+    over = [_Label(Box(x - width / 2, low - 15, x + width / 2, low), "middle", 0) for low in (own.top, own.bottom + 15)]
+    places = [*beside(0), *over, *(one for away in (15, -15, 30, -30, 45, -45) for one in beside(away))]
+    inside = [one for one in places if one.box.top >= 0 and one.box.bottom <= lowest + 4]
+
+    def cost(one: _Label) -> float:
+        beyond = max(0.0, -one.box.left) + max(0.0, one.box.right - _PLANE)
+        return sum(one.box.overlap(other) for other in taken) + 15 * beyond
+
+    return min(inside, key=cost)  # of equals the first
 
 
 def _form(value: float, form: str) -> str:

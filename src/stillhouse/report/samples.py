@@ -10,7 +10,7 @@ from typing import Any
 
 from stillhouse.finish.evaluate import TEACHER
 from stillhouse.finish.generation.contrast import STUDENT
-from stillhouse.report.compared import compared
+from stillhouse.report.compared import COUNTS, compared
 from stillhouse.report.data import Run
 from stillhouse.report.markup import Html, details, element, joined
 from stillhouse.report.pictures import glyph
@@ -64,8 +64,15 @@ def _sample(run: Run, number: int, sample: Mapping[str, Any]) -> Html:
 
 def _judged(sample: Mapping[str, Any]) -> Html | None:
     """What a judge of pairs said of the student's answer, where there is one."""
-    said = [f"{verdict} against {name}" for name, verdict in (sample.get("judged") or {}).items()]
-    return element("p", f"The judge on the student: {', '.join(said)}.", class_="quiet") if said else None
+    said = [
+        f"{COUNTS.get(verdict, verdict)} against {artifact_name(name)}"
+        for name, verdict in (sample.get("judged") or {}).items()
+    ]
+    return (
+        element("p", f"The student's answer, as the judge sees it: {'; '.join(said)}.", class_="quiet")
+        if said
+        else None
+    )
 
 
 def _answer(run: Run, name: str, answer: Mapping[str, Any]) -> Html:

@@ -12,11 +12,12 @@ from stillhouse.finish.evaluate import TEACHER, Row
 from stillhouse.finish.generation.pairs.figures import METRICS as OF_JUDGE
 from stillhouse.finish.judgement import Judgement
 from stillhouse.report.data import Run
+from stillhouse.report.exports import AGAINST_STUDENT
 from stillhouse.report.harness import HARNESS, tasks
-from stillhouse.report.markup import Html, details, element
+from stillhouse.report.markup import Child, Html, details, element, prose
 from stillhouse.report.pictures import Mark, Role, Scale, axis, whisker
-from stillhouse.report.tables import Column, Figure, measures, named, table
-from stillhouse.report.words import METRICS, artifact_name, count, metric_of
+from stillhouse.report.tables import Column, Figure, measures, named, table, with_interval
+from stillhouse.report.words import METRICS, Metric, artifact_name, count, metric_of
 
 # what a test is about comes first; all other measures can be unfolded
 _LEADING = ("accuracy", "agreement", "kl", "verified")
@@ -29,7 +30,7 @@ _RETENTION = (
     "mcnemar_p",
 )
 _CONTROLS = ("ce", "untrained", "tfidf-gold", "student-gold")
-_OF_EXPORTS = {("kl", "against the student"): "kl_to_student"}  # what a measure is called there
+_WAY = Metric("way to the teacher", "{:.2f}")
 _MOST = 60  # slices of one kind on the page; evaluation.json has all
 
 
@@ -62,8 +63,8 @@ def strength(run: Run) -> list[Html]:
     role = role_of(judged)
     keys = list(dict.fromkeys((row.metric, row.slice) for row in judged.rows if _whole(row)))
     blocks = {key: _block(judged, *key, role) for key in keys}
-    leading = [blocks[key] for key in keys if key[0] in _LEADING and key not in _OF_EXPORTS]
-    others = [blocks[key] for key in keys if key[0] not in _LEADING or key in _OF_EXPORTS]
+    leading = [blocks[key] for key in keys if key[0] in _LEADING]
+    others = [blocks[key] for key in keys if key[0] not in _LEADING]
     found = [element("ul", *(element("li", line) for line in judged.summary.get("reading", ())), class_="plain")]
     found = [*(found if judged.summary.get("reading") else []), *_kept(judged, role), *_gold(judged)]
     found.append(element("div", *leading, class_="blocks"))
@@ -80,7 +81,7 @@ def strength(run: Run) -> list[Html]:
 
 def _whole(row: Row) -> bool:
     """Whether it is a measure of a model on a whole part of the test."""
-    if row.slice.startswith(HARNESS):  # has a table of its own
+    if row.slice.startswith(HARNESS) or row.slice == AGAINST_STUDENT:  # have tables of their own
         return False
     derived = "_minus_" in row.metric or "_gap_over_" in row.metric or row.metric in (*_ELSEWHERE, *_RETENTION)
     return not derived and "=" not in row.slice
@@ -89,7 +90,7 @@ def _whole(row: Row) -> bool:
 def _block(judged: Judgement, metric: str, slice_name: str, role: Callable[[str], Role]) -> Html:
     rows = measured(judged, metric, slice_name)
     where = "" if slice_name in ("all", "prompts", "gold") else f", {slice_name}"
-    known = metric_of(_OF_EXPORTS.get((metric, slice_name), metric))
+    known = metric_of(metric)
     caption = f"{known.name}{where}"
     reference = next((row.value for row in rows if row.artifact == TEACHER), None)
     figures = [
@@ -150,12 +151,10 @@ def _kept(judged: Judgement, role: Callable[[str], Role]) -> list[Html]:
     return found
 
 
-def _written(row: Row | None) -> str:
+def _written(row: Row | None) -> Child:
     if row is None:
         return ""
-    known = metric_of(row.metric)
-    span = known.span(row.lower, row.upper)
-    return f"{known.written(row.value)}{f' ({span})' if span else ''}"
+    return with_interval(metric_of(row.metric), row.value, row.lower, row.upper)
 
 
 def _gold(judged: Judgement) -> list[Html]:
@@ -175,16 +174,17 @@ def _contrasts(judged: Judgement) -> list[Html]:
     for one in judged.summary.get("contrasts", ()):
         known, gap, apart = metric_of(one["metric"]), one["recovered_gap"], one["difference"]
         way = (
-            f"{gap['value']:.2f} ({gap['lower']:.2f} to {gap['upper']:.2f})" if gap else str(one["not_certified"] or "")
+            with_interval(_WAY, gap["value"], gap["lower"], gap["upper"]) if gap else prose(one["not_certified"] or "")
         )
         rows.append(
             [
-                f"{known.name}, {one['slice']}, against {one['baseline']}",
+                f"{known.name}, {one['slice']}",
+                artifact_name(one["baseline"]),
                 element("span", one["verdict"], class_=f"verdict {one['verdict']}"),
                 known.written(one["student"]),
                 known.written(one["baseline_value"]),
-                f"{known.written(apart['value'])} ({known.span(apart['lower'], apart['upper'])})",
-                way.replace("-", "−"),
+                with_interval(known, apart["value"], apart["lower"], apart["upper"]),
+                way,
                 count(apart["n"]),
             ]
         )
@@ -192,11 +192,18 @@ def _contrasts(judged: Judgement) -> list[Html]:
         return []
     columns = [
         Column("measure"),
+        Column("against", "text"),
         Column("the student is"),
         *(Column(name, "number") for name in ("student", "control", "difference", "way to the teacher", "n")),
     ]
     return [
         element("h3", "Was it worth it? The student against its controls"),
+        element(
+            "p",
+            "A control has the student's size and was trained without the teacher's probabilities, or not at all. Of "
+            "the way from it to the teacher, 0 is the control and 1 the teacher.",
+            class_="quiet",
+        ),
         table("Contrasts", columns, rows, heard=True),
         element("p", "What the student is called keeps to 5 % of error over all of these together.", class_="quiet"),
     ]

@@ -97,6 +97,14 @@ def measures(caption: str, figures: Sequence[Figure], metric: Metric, *, referen
     return table(caption, columns, rows, class_="measures", heard=True)
 
 
+def with_interval(metric: Metric, value: float | None, lower: float | None, upper: float | None, *more: str) -> Html:
+    """A value with its interval in brackets, which goes to a line of its own before it is parted. more: said in the
+    brackets, too."""
+    said = ", ".join(filter(None, (metric.span(lower, upper), *more)))
+    span = [" ", element("span", f"({said})", class_="interval")] if said else []
+    return element("span", metric.written(value), *span)
+
+
 def named(name: str, role: Role) -> Html:
     """A model's name after the shape that stands for its kind."""
     return element("span", glyph(role), element("span", name), class_="named")

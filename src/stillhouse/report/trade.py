@@ -11,10 +11,11 @@ from stillhouse.finish.evaluate import TEACHER, Row
 from stillhouse.finish.generation.contrast import STUDENT
 from stillhouse.finish.judgement import Judgement
 from stillhouse.report.data import Run
+from stillhouse.report.exports import asked_for, exports
 from stillhouse.report.markup import Html, element
 from stillhouse.report.pictures import Point, scatter
 from stillhouse.report.strength import measured, role_of
-from stillhouse.report.tables import Column, named, table
+from stillhouse.report.tables import Column, named, table, with_interval
 from stillhouse.report.words import artifact_name, count, metric_of, of_bytes, of_speed
 
 _QUALITIES = (
@@ -65,7 +66,15 @@ def trade(run: Run) -> list[Html]:
     by = {row.artifact: row for row in rows}
     role = role_of(judged)
     timed = {name for one in speed.values() for name in one}
-    names = [name for name in dict.fromkeys([*by, *size, *timed]) if name in size or name in timed]
+    # files for other runtimes have a table of their own, with the measures that they have
+    apart = {f"{form}-{one['kind']}" for form, one in asked_for(judged)}
+    size = {name: value for name, value in size.items() if name not in apart}
+    speed = {
+        key: {name: value for name, value in of.items() if name not in apart}
+        for key, of in speed.items()
+        if set(of) - apart
+    }
+    names = [name for name in dict.fromkeys([*by, *size, *timed]) if name in size or name in timed - apart]
     if not names:
         return [element("p", "Neither size nor speed was measured.", class_="quiet")]
     known = metric_of(metric)
@@ -86,13 +95,12 @@ def trade(run: Run) -> list[Html]:
     table_rows = []
     for name in names:
         row = by.get(name)
-        span = known.span(row.lower, row.upper) if row else ""
         table_rows.append(
             [
                 named(artifact_name(name), role(name)),
                 of_bytes(size.get(name)),
                 *(of_speed(one.get(name)) for one in speed.values()),
-                f"{known.written(row.value)}{f' ({span})' if span else ''}" if row else "not measured",
+                with_interval(known, row.value, row.lower, row.upper) if row else "not measured",
             ]
         )
     columns = [
@@ -105,6 +113,7 @@ def trade(run: Run) -> list[Html]:
         element("div", *panels, class_="panels"),
         table("Size, speed and quality of each model", columns, table_rows, heard=True),
         *_words(judged),
+        *exports(judged),
     ]
 
 

@@ -13,7 +13,7 @@ from stillhouse.finish.gates import Gate
 from stillhouse.report.data import Run
 from stillhouse.report.markup import Html, details, element, joined, prose
 from stillhouse.report.pictures import Mark, Scale, axis, whisker
-from stillhouse.report.tables import Column, table
+from stillhouse.report.tables import Column, table, with_interval
 from stillhouse.report.words import Metric, count
 
 ORDER: tuple[Status, ...] = ("failed", "not certified", "passed", "reported")
@@ -105,12 +105,12 @@ def _findings(probe: str, status: Status, findings: Sequence[Finding]) -> Html:
         [
             one.about,
             *([_picture(scale, one)] if drawn else []),
-            "" if one.value is None else f"{_PLAIN.written(one.value)} {_interval(one)}".strip(),
+            "" if one.value is None else with_interval(_PLAIN, one.value, one.lower, one.upper),
             "" if one.limit is None else _PLAIN.written(one.limit),
             "" if one.teacher is None else _PLAIN.written(one.teacher),
             "" if one.student is None else _PLAIN.written(one.student),
             count(one.n) if one.needed is None else f"{count(one.n)}; {count(one.needed)} needed",
-            one.words,
+            prose(one.words),
         ]
         for one in findings
     ]
@@ -127,11 +127,6 @@ def _picture(scale: Scale, one: Finding) -> Html | None:
     if one.value is None:
         return None
     return whisker(scale, Mark("shipped", one.value, one.lower, one.upper), reference=0.0, limit=one.limit)
-
-
-def _interval(one: Finding) -> str:
-    span = _PLAIN.span(one.lower, one.upper)
-    return f"({span})" if span else ""
 
 
 def _nothing(words: str) -> Html:

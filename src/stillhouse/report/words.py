@@ -31,13 +31,16 @@ class Metric:
         shown = 100 * value if self.points else value
         if float(self.form.format(shown).replace(",", "")) == 0:  # no minus before a zero
             shown = 0.0
-        return signed(self.form.format(shown))
+        form = self.form
+        if form.endswith("f}") and abs(shown) >= 1000:  # what follows the point says nothing any more
+            form = "{:+,.0f}" if "+" in form else "{:,.0f}"
+        return signed(form.format(shown))
 
     def span(self, lower: float | None, upper: float | None) -> str:
         """The interval as it is shown, empty where there is none."""
         if lower is None or upper is None:
             return ""
-        return f"{self.written(lower)}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{self.written(upper)}"
+        return f"{self.written(lower)} to\N{NO-BREAK SPACE}{self.written(upper)}"
 
 
 METRICS = {
@@ -51,9 +54,13 @@ METRICS = {
     "retention_difference": Metric("Student − teacher, points", "{:+.1f}", "higher", points=True),
     "retention_difference_lower_95": Metric("Its one-sided 95 % lower bound, points", "{:+.1f}", points=True),
     "retention_ratio": Metric("Retention: share of the teacher's", "{:.3f}", "higher"),
+    "retention_ratio_lower_95": Metric("Retention, its one-sided 95 % lower bound", "{:.3f}", "higher"),
+    "retention_chance_corrected_lower_95": Metric(
+        "Retention, corrected for chance, its one-sided 95 % lower bound", "{:.3f}", "higher"
+    ),
     "retention_chance_corrected": Metric("Retention, corrected for chance", "{:.3f}", "higher"),
     "kl": Metric("KL to the teacher, nats a token", "{:.3f}", "lower"),
-    "kl_to_student": Metric("KL to the student that it was made of, nats a token", "{:.2g}", "lower"),
+    "kl_to_student": Metric("KL to the student, nats a token", "{:.2g}", "lower"),
     "agreeing_before_parting": Metric("Share of an answer before it parts from the student's", "{:.3f}", "higher"),
     "nll": Metric("Log-loss, nats a token", "{:.3f}", "lower"),
     "perplexity": Metric("Perplexity", "{:.2f}", "lower"),
@@ -81,12 +88,16 @@ _ARTIFACTS = {
     "student": "Student",
     "onnx-fp32": "ONNX, float32",
     "onnx-int8": "ONNX, int8",
+    "onnx-mixed": "ONNX, int8 with layers in float32",
+    "gguf-f16": "GGUF, f16",
+    "gguf-q8_0": "GGUF, q8_0",
+    "gguf-q4_0": "GGUF, q4_0",
     "majority": "Most frequent label",
     "tfidf-teacher": "TF-IDF taught by the teacher",
     "tfidf-gold": "TF-IDF on gold labels",
     "student-gold": "The same student on gold labels",
-    "ce": "The same student on plain cross-entropy (ce)",
-    "untrained": "The student before training (untrained)",
+    "ce": "Student on plain cross-entropy (ce)",
+    "untrained": "Student before training (untrained)",
 }
 STEPS = {
     "raw": "Raw material",

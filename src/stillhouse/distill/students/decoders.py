@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.causal import load_causal
+from stillhouse.configurations import layers_of, resized, shortened
 from stillhouse.distill.students.keep_layers import spread
 from stillhouse.errors import StillhouseError
 from stillhouse.stock import quiet
@@ -40,7 +41,6 @@ ARCHITECTURES = frozenset(
 )
 RESIZABLE = ARCHITECTURES - {"gpt2"}  # its configuration names sizes in a way of its own
 _LAYER = re.compile(r"((?:\w+\.)*?(?:layers|h)\.)(\d+)(\..*)")
-_NO_LAYERS = ("architectures", "token_id", "token_ids", "_tokens")  # lists that may be as long by chance
 _COUNTS = ("num_hidden_layers", "n_layer", "n_layers")
 
 
@@ -88,9 +88,14 @@ def decoder_from_config(
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     if config.model_type not in RESIZABLE:
         raise _unknown(config.model_type, base, RESIZABLE)
-    config = shortened(config, [place % layers_of(config) for place in range(layers)])
-    _resize(config, hidden_size, heads, kv_heads or heads)
-    config.intermediate_size = intermediate_size
+    config = resized(
+        config,
+        layers=layers,
+        hidden_size=hidden_size,
+        heads=heads,
+        kv_heads=kv_heads,
+        intermediate_size=intermediate_size,
+    )
     try:
         if hidden_size % heads or heads % (kv_heads or heads):
             raise ValueError(f"a width of {hidden_size}, {heads} heads and {kv_heads or heads} for keys and values")
@@ -107,19 +112,6 @@ def decoder_from_config(
     if (base / "generation_config.json").is_file():
         student.generation_config = GenerationConfig.from_pretrained(base, local_files_only=True)
     return student, tokenizer
-
-
-def _resize(config: Any, hidden_size: int, heads: int, kv_heads: int) -> None:
-    """Set the width and the heads, and scale the scores of attention with the width of a head where a field does."""
-    before = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    config.hidden_size, config.num_attention_heads, config.num_key_value_heads = hidden_size, heads, kv_heads
-    width = hidden_size // heads
-    if getattr(config, "head_dim", None):
-        config.head_dim = width
-    if getattr(config, "query_pre_attn_scalar", None):  # gemma: scores are divided by its square root
-        config.query_pre_attn_scalar = width
-    if getattr(config, "attention_multiplier", None):  # granite: scores are multiplied by it
-        config.attention_multiplier *= before / width
 
 
 def check_kept(kind: str, layers: int, kept: Sequence[int], where: Path) -> None:
@@ -162,26 +154,6 @@ def _told(base: Path) -> tuple[str, int]:
             where=str(base),
             fix="give a transformers folder of a language model",
         ) from error
-
-
-def layers_of(config: Any) -> int:
-    """How many layers a model of this configuration has."""
-    return int(config.num_hidden_layers)
-
-
-def shortened(config: Any, kept: Sequence[int]) -> Any:
-    """The configuration for the kept layers: their count, and every list that has one entry a layer.
-
-    Lists of token ids are none of them, however many they are. Other fields stay, those that count from the first
-    layer too (``first_k_dense_replace`` and the like are of architectures that are refused).
-    """
-    layers = layers_of(config)
-    short = copy.deepcopy(config)
-    for name, value in vars(config).items():
-        if isinstance(value, list | tuple) and len(value) == layers and not name.endswith(_NO_LAYERS):
-            setattr(short, name, type(value)(value[index] for index in kept))
-    short.num_hidden_layers = len(kept)
-    return short
 
 
 def _empty(config: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from stillhouse.finish.evaluate import Row
 from stillhouse.finish.export.agreement import Comparison
+from stillhouse.finish.export.graph import files_of
 from stillhouse.finish.gates import Gate
 from stillhouse.workplace import Progress, silent
 
@@ -57,7 +58,7 @@ def bottle(
             agreed.append(kind)
         else:
             refused.append(f"{kind} is left out: {'; '.join(found.reasons)}")
-            for path in file.parent.glob(f"{file.name}*"):  # large weights lie beside their graph
+            for path in files_of(file):
                 path.unlink()
     if not agreed:
         for folder in {file.parent for file in files.values()}:
@@ -109,5 +110,5 @@ def _rows(artifact: str, file: Path, found: Comparison) -> list[Row]:
 
 
 def _bytes(file: Path) -> int:
-    """With weights that lie beside it. Of ``model.onnx``, ``model_int8.onnx`` is none."""
-    return sum(path.stat().st_size for path in file.parent.glob(f"{file.name}*"))
+    """With weights that lie beside it."""
+    return sum(path.stat().st_size for path in files_of(file))

@@ -27,6 +27,7 @@ import numpy as np
 from stillhouse import documents
 from stillhouse.device import cpu_threads
 from stillhouse.finish.evaluate import Answers
+from stillhouse.finish.export.graph import files_of
 from stillhouse.finish.export.lengths import AtLength, Logits, compare_at_lengths, problems_of, refuse
 from stillhouse.finish.export.onnx import OnnxClassifier, Parity, export_classifier, parity
 from stillhouse.finish.export.quantize import quantize
@@ -145,7 +146,7 @@ def export_student(
     weights = tuple(sorted(student.glob("*.safetensors")))
     artifacts = [
         Artifact("student", weights, None, (), True, "the student itself, for transformers"),
-        Artifact("onnx-fp32", _files(fp32), parity(own, found), at_lengths, True, "the student's own arithmetic"),
+        Artifact("onnx-fp32", files_of(fp32), parity(own, found), at_lengths, True, "the student's own arithmetic"),
     ]
     if max_disagreement is None:
         reason = "8-bit files are switched off in the recipe"
@@ -162,7 +163,7 @@ def export_student(
         problems = problems_of(lengths)
         passed = 1 - compared.agreement <= max_disagreement and not problems
         reason = "; ".join([*([told] if told else []), _words(name, compared, max_disagreement), *problems])
-        return Artifact(name, _files(file), compared, lengths, passed, reason, in_float)
+        return Artifact(name, files_of(file), compared, lengths, passed, reason, in_float)
 
     artifacts.append(judged("onnx-int8", folder / "model_int8.onnx", (), ""))
     if not artifacts[-1].passed and choosing:
@@ -209,11 +210,6 @@ def timed(
 def _words(name: str, compared: Parity, allowed: float) -> str:
     form = name.removeprefix("onnx-")
     return f"{form} differs from fp32 on {1 - compared.agreement:.2%} of {compared.n} texts, allowed: {allowed:.2%}"
-
-
-def _files(file: Path) -> tuple[Path, ...]:
-    data = file.with_name(f"{file.name}.data")
-    return (file, data) if data.exists() else (file,)
 
 
 def _torch_logits(model: PreTrainedModel) -> Logits:

@@ -1,14 +1,16 @@
-"""Rewrites of a freshly exported graph that make it smaller and faster and change none of its answers.
+"""Rewrites of a freshly exported graph that make it smaller and faster and change none of its answers; its files.
 
-One call applies them all, in place::
+One call applies them all, in place, and one writes what is left::
 
-    weights = tidy(program.model)  # the bytes of weights that are left
+    tidy(program.model)
+    save(program.model, Path("model.onnx"))
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +22,30 @@ _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch notes the modules that a n
 _POINTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Gelu", "Relu", "Tanh"})
 
 
-def tidy(model: onnx_ir.Model, *, one_token: bool = True) -> int:
-    """Apply all rewrites in place, and drop notes on where the graph came from; returns the bytes of its weights.
+ONE_FILE = 2_000_000_000  # protobuf stops at 2 GiB; larger weights go into `<output>_data` beside the file
+
+
+def save(model: onnx_ir.Model, output: Path) -> None:
+    """Write a graph, without weights that nothing uses. Weights too large for one file lie in ``<output>_data`` beside
+    it: the name that transformers.js looks for."""
+    import onnx_ir
+
+    kept = model.graph.initializers
+    for name, value in list(kept.items()):
+        if not value.uses() and not value.is_graph_output():
+            del kept[name]
+    weights = sum(value.const_value.nbytes for value in kept.values() if value.const_value is not None)
+    onnx_ir.save(model, output, external_data=f"{output.name}_data" if weights > ONE_FILE else None)
+
+
+def files_of(graph: Path) -> tuple[Path, ...]:
+    """A graph's file, and the one of its weights where they lie beside it."""
+    data = graph.with_name(f"{graph.name}_data")
+    return (graph, data) if data.exists() else (graph,)
+
+
+def tidy(model: onnx_ir.Model, *, one_token: bool = True) -> None:
+    """Apply all rewrites in place, and drop notes on where the graph came from.
 
     one_token: whether what the graph answers is told from one token of a text, as a classifier's label may be.
     """
@@ -30,10 +54,9 @@ def tidy(model: onnx_ir.Model, *, one_token: bool = True) -> int:
     name_after_modules(model.graph)
     if one_token:
         take_first_token_early(model.graph)
-    weights = share_equal_weights(model.graph)
+    share_equal_weights(model.graph)
     # The exporter notes for each node the source line it came from, with the paths of this machine.
     ClearMetadataAndDocStringPass()(model)
-    return weights
 
 
 def name_after_modules(graph: onnx_ir.Graph) -> None:
@@ -50,15 +73,14 @@ def name_after_modules(graph: onnx_ir.Graph) -> None:
             node.name = module if seen[module] == 1 else f"{module}#{seen[module]}"
 
 
-def share_equal_weights(graph: onnx_ir.Graph) -> int:
-    """Store equal weights once; returns the bytes that are left.
+def share_equal_weights(graph: onnx_ir.Graph) -> None:
+    """Store equal weights once.
 
     The exporter transposes a matrix wherever it is used, so layers that share one end up with copies of it.
     """
     from onnx_ir.convenience import replace_all_uses_with
 
     kept: dict[tuple[str, tuple[int, ...], str], onnx_ir.Value] = {}
-    left = 0
     for name, value in list(graph.initializers.items()):
         if value.const_value is None:
             continue
@@ -70,16 +92,13 @@ def share_equal_weights(graph: onnx_ir.Graph) -> int:
             hashlib.sha256(data.data).hexdigest(),
         )
         first = kept.setdefault(key, value)
-        if first is value:
-            left += data.nbytes
-        else:
+        if first is not value:
             replace_all_uses_with(value, first)
             del graph.initializers[name]
-    return left
 
 
-def share_transposed_tables(graph: onnx_ir.Graph) -> int:
-    """Store a head that is the table of embeddings, turned, once: turned as the file is opened; returns bytes left."""
+def share_transposed_tables(graph: onnx_ir.Graph) -> None:
+    """Store a head that is the table of embeddings, turned, once: turned as the file is opened."""
     import onnx_ir
 
     for gather in [node for node in graph if node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0]:
@@ -99,7 +118,6 @@ def share_transposed_tables(graph: onnx_ir.Graph) -> int:
                 graph.insert_before(next(iter(graph)), node)
                 onnx_ir.convenience.replace_all_uses_with(value, node.outputs[0])
                 del graph.initializers[name]
-    return sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
 
 
 def take_first_token_early(graph: onnx_ir.Graph) -> None:

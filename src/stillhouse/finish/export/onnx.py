@@ -25,8 +25,7 @@ import numpy.typing as npt
 
 from stillhouse import student
 from stillhouse.errors import StillhouseError, first_line
-from stillhouse.finish.export import quantize
-from stillhouse.finish.export.graph import tidy
+from stillhouse.finish.export.graph import save, tidy
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -101,8 +100,8 @@ def export_classifier(model_folder: Path, output: Path, *, max_length: int) -> N
         ) from error
     assert program is not None  # noqa: S101 - None only when a file name is given
     with quietly():
-        weights = tidy(program.model)
-        program.save(str(output), external_data=weights > quantize.ONE_FILE)
+        tidy(program.model)
+        save(program.model, output)
     with torch.no_grad():
         expected = model(input_ids=inputs[0], attention_mask=inputs[1]).logits.numpy()
     _check(output, {"input_ids": inputs[0].numpy(), "attention_mask": inputs[1].numpy()}, expected)

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.errors import StillhouseError
+from stillhouse.finish.export.graph import save
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -35,7 +36,6 @@ WEIGHT_STEPS = 64
 ROW_STEPS = 127  # of activations, either side of zero, and of embeddings, which are never multiplied in 8 bits
 ZERO = 128  # the unsigned byte that stands for zero
 _TINY = 1e-12  # a row of zeros is divided by this, and stays one of zeros
-ONE_FILE = 2_000_000_000  # protobuf stops at 2 GiB; larger weights go into `<output>.data` beside the file
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,7 @@ def quantize(fp32: Path, output: Path, *, in_float: Collection[str] = ()) -> Non
     for layer in found:
         if layer.name not in in_float:
             writer.replace(layer)
-    writer.drop_unused()
-    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
-    onnx_ir.save(model, output, external_data=f"{output.name}.data" if weights > ONE_FILE else None)
+    save(model, output)
 
 
 def quantize_weight(matrix: Floats) -> tuple[Bytes, Floats]:
@@ -154,12 +152,6 @@ class _Writer:
         self.graph.remove(node, safe=True)
         if turn is not None and not turn.outputs[0].uses():
             self.graph.remove(turn, safe=True)
-
-    def drop_unused(self) -> None:
-        """Weights that no layer needs any more."""
-        for name, value in list(self.graph.initializers.items()):
-            if not value.uses():
-                del self.graph.initializers[name]
 
     def _table(self, layer: Layer) -> onnx_ir.Value:
         values, scales = self._stored(layer)

@@ -96,7 +96,7 @@ def _inputs_of_layers(
     ids, mask = opened.pad([one[:RANKING_TOKENS] for one in opened.encode(texts)])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "watched.onnx"
-        onnx_ir.save(model, file, external_data="watched.onnx.data")
+        onnx_ir.save(model, file, external_data="watched.onnx_data")
         names = [str(value.name) for value in model.graph.outputs]
         values = opened.reopen(file).session.run(names, {"input_ids": ids, "attention_mask": mask})
     seen = dict(zip(names, values, strict=True))

@@ -102,7 +102,7 @@ def _student(label: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, An
     weights = [
         {"type": "file", "name": name, "hashes": [_hash(digest)]}
         for name, digest in files.items()
-        if name.endswith((".safetensors", ".onnx", ".gguf"))
+        if name.endswith((".safetensors", ".onnx", ".onnx_data", ".gguf"))
     ]
     return {
         "type": "machine-learning-model",

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from stillhouse.errors import Problem
 from stillhouse.finish.export.agreement import Comparison
 from stillhouse.finish.export.bottled import Bottled, bottle
 from stillhouse.finish.export.gguf.compare import FLOORS, compare_gguf
-from stillhouse.finish.export.gguf.plan import Kind, check_gguf
+from stillhouse.finish.export.gguf.plan import Kind
 from stillhouse.finish.export.gguf.write import export_gguf
 from stillhouse.teachers.templates import Message
 from stillhouse.workplace import Progress, silent
@@ -50,20 +48,3 @@ def bottle_gguf(
         return beside(file, floors=FLOORS[kind])
 
     return bottle("gguf", files, compared, runtime="llama.cpp", progress=progress)
-
-
-def problems_before(folder: Path, kinds: Sequence[Kind], sizes: dict[str, int]) -> list[Problem]:
-    """What stands against GGUF files of a student that is made of the model in ``folder``; needs no weights.
-
-    sizes: fields of the configuration in which the student differs from it.
-    """
-    from transformers import AutoConfig, GenerationConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    for field, value in sizes.items():
-        setattr(config, field, value)
-    ends: Any = getattr(config, "eos_token_id", None)
-    if (folder / "generation_config.json").exists():
-        ends = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
-    ids = [int(one) for one in (ends if isinstance(ends, list) else [] if ends is None else [ends])]
-    return list(check_gguf(config, folder, kinds, ends=ids).problems)

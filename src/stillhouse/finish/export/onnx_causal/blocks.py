@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.finish.export.quantize import ONE_FILE, Bytes, Floats, Layer, layers
+from stillhouse.finish.export.graph import save
+from stillhouse.finish.export.quantize import Bytes, Floats, Layer, layers
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -43,11 +44,7 @@ def quantize_blocks(fp32: Path, output: Path) -> None:
     writer = _Writer(model.graph)
     for layer in layers(model.graph):
         writer.replace(layer)
-    for name, value in list(model.graph.initializers.items()):
-        if not value.uses():
-            del model.graph.initializers[name]
-    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
-    onnx_ir.save(model, output, external_data=f"{output.name}_data" if weights > ONE_FILE else None)
+    save(model, output)
 
 
 def quantize_rows_in_blocks(rows: Floats) -> tuple[Bytes, Floats]:

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from stillhouse.errors import Problem
+from stillhouse.finish.artifacts import tell_tokenizer
 from stillhouse.finish.export.agreement import Comparison, Floors, compare
 from stillhouse.finish.export.bottled import Bottled, bottle
-from stillhouse.finish.export.onnx_causal.plan import Kind, check_onnx
+from stillhouse.finish.export.onnx_causal.plan import Kind
 from stillhouse.finish.export.onnx_causal.runtime import OnnxWriter
 from stillhouse.finish.export.onnx_causal.write import export_onnx
 from stillhouse.finish.export.probes import SHAPES
@@ -86,6 +85,9 @@ def bottle_onnx(
     """
     progress("exporting to ONNX", 0, 1)
     files = export_onnx(student, student / FOLDER, kinds)
+    template = student / "chat_template.jinja"
+    if template.is_file():  # transformers.js does not read it
+        tell_tokenizer(student, chat_template=template.read_text("utf-8"))
     beside = partial(
         compare_onnx, student, prompts=prompts[:answers], texts=texts, positions=positions, threads=threads
     )
@@ -94,16 +96,3 @@ def bottle_onnx(
         return beside(file, floors=FLOORS[kind])
 
     return bottle("onnx", files, compared, runtime="onnxruntime", progress=progress)
-
-
-def problems_before(folder: Path, sizes: Mapping[str, Any]) -> list[Problem]:
-    """What stands against ONNX files of a student that is made of the model in ``folder``; needs no weights.
-
-    sizes: fields of the configuration in which the student differs from it.
-    """
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    for field, value in sizes.items():
-        setattr(config, field, value)
-    return list(check_onnx(config))

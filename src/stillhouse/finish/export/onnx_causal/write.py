@@ -21,12 +21,11 @@ import numpy as np
 
 from stillhouse.causal import load_causal
 from stillhouse.errors import StillhouseError, first_line
-from stillhouse.finish.export.graph import share_transposed_tables, tidy
+from stillhouse.finish.export.graph import files_of, save, share_transposed_tables, tidy
 from stillhouse.finish.export.onnx import quietly
 from stillhouse.finish.export.onnx_causal.blocks import quantize_blocks
 from stillhouse.finish.export.onnx_causal.plan import Kind, check_onnx, windows
 from stillhouse.finish.export.onnx_causal.runtime import OnnxWriter
-from stillhouse.finish.export.quantize import ONE_FILE
 from stillhouse.stock import context_of, quiet
 
 if TYPE_CHECKING:
@@ -56,24 +55,17 @@ def export_onnx(student: Path, folder: Path, kinds: Sequence[Kind]) -> dict[Kind
     program = _exported(model, student)
     with quietly():
         tidy(program.model, one_token=False)
-        weights = share_transposed_tables(program.model.graph)
+        share_transposed_tables(program.model.graph)
         _name_total(program.model.graph)
-        save(program.model, fp32, weights)
+        save(program.model, fp32)
     del program
     _check(model, student, fp32)
     if "int8" in kinds:
         quantize_blocks(fp32, folder / FILES["int8"])
     if "fp32" not in kinds:
-        for path in folder.glob(f"{fp32.name}*"):
+        for path in files_of(fp32):
             path.unlink()
     return {kind: folder / FILES[kind] for kind in dict.fromkeys(kinds)}
-
-
-def save(model: Any, output: Path, weights: int) -> None:
-    """Write a graph whose weights have so many bytes: too many for protobuf lie in ``<output>_data`` beside it."""
-    import onnx_ir
-
-    onnx_ir.save(model, output, external_data=f"{output.name}_data" if weights > ONE_FILE else None)
 
 
 def _exported(model: Any, student: Path) -> Any:
