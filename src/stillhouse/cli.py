@@ -225,6 +225,7 @@ def show(
     """Show a run: rows at each stage, cuts, and the label."""
     from stillhouse import console
     from stillhouse.execute import Finished, stage_summaries
+    from stillhouse.sealed import sealed_steps
 
     stages = stage_summaries(run_folder)
     console.show_rows(stages)
@@ -233,12 +234,12 @@ def show(
     finished = Finished(run_folder, (), ())
     if "4-finish" in stages:
         console.show_label(finished.label)
-        if not finished.current:
-            console.say("This bottle is of an earlier student than the one that was judged last: run the recipe again.")
     elif "4-judge" in stages:
         console.show_gates(finished.gates)
     if rows and "4-judge" in stages:
         console.show_evaluation(finished.evaluation["rows"])
+    if notes := sealed_steps(run_folder).notes:
+        console.show_explanation([*notes, "run the recipe again to make them anew"])
 
 
 @app.command()

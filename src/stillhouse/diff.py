@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from stillhouse import cuts, documents
-from stillhouse.errors import StillhouseError
 from stillhouse.finish.judgement import EVALUATION, GATES
 from stillhouse.finish.predictions import PREDICTIONS
+from stillhouse.sealed import sealed_steps
 from stillhouse.statistics import Outcomes, mcnemar_exact
-from stillhouse.store import Manifest, flatten, read_sealed
+from stillhouse.store import flatten
 from stillhouse.workplace import FOLDERS
 
 _FEWEST = 30  # test documents that both runs share; a difference on fewer says nothing
@@ -43,7 +43,7 @@ class Change:
 @dataclass(frozen=True)
 class Difference:
     """recipe: fields. steps: what was made anew, and of what. data: sources and documents. cuts: rows that left.
-    results: figures and gates. reading: the paired comparison, in words; empty where there is none."""
+    results: figures and gates. reading: in words, steps that are left out, and the paired comparison, if any."""
 
     recipe: tuple[Change, ...]
     steps: tuple[Change, ...]
@@ -62,7 +62,7 @@ def compare(before: Path, after: Path) -> Difference:
         data=_changes(a.sources(), b.sources()) + _documents(a, b),
         cuts=_changes(a.cuts(), b.cuts()),
         results=_changes(a.figures(), b.figures()) + _changes(a.gates(), b.gates()),
-        reading=_paired(a, b),
+        reading=(*(f"{run.folder.name}: {note}" for run in (a, b) for note in run.notes), *_paired(a, b)),
     )
 
 
@@ -71,12 +71,8 @@ class _Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        found = {step: read_sealed(folder, name, verify=False) for step, name in FOLDERS.items()}
-        self.sealed: dict[str, Manifest] = {step: one for step, one in found.items() if one is not None}
-        if not self.sealed:
-            raise StillhouseError(
-                "there is no sealed stage here", where=str(folder), fix="give a run folder, such as runs/quickstart"
-            )
+        found = sealed_steps(folder)
+        self.sealed, self.notes = found.manifests, found.notes
 
     def recipe(self) -> dict[str, str]:
         path = self.folder / "recipe.lock.yaml"

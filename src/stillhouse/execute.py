@@ -28,7 +28,8 @@ from stillhouse.plan import Plan, PlannedStep, addresses_of, make_plan, stage_mo
 from stillhouse.recipe.fields import Step
 from stillhouse.recipe.model import Recipe
 from stillhouse.rights import as_row
-from stillhouse.store import finish_seal, open_draft, producer, read_sealed, seal, write_atomically
+from stillhouse.sealed import sealed_steps
+from stillhouse.store import finish_seal, open_draft, producer, seal, write_atomically
 from stillhouse.workplace import FOLDERS, Places, Progress, silent
 
 
@@ -50,12 +51,6 @@ class Finished:
         """The rows and the summary of ``evaluation.json``."""
         loaded: dict[str, Any] = json.loads((self.folder / FOLDERS["judge"] / "evaluation.json").read_text("utf-8"))
         return loaded
-
-    @property
-    def current(self) -> bool:
-        """Whether the bottle is of the student that was judged last."""
-        judged, bottled = (read_sealed(self.folder, FOLDERS[step], verify=False) for step in ("judge", "finish"))
-        return bool(judged and bottled and bottled.ingredients.get("judge@fingerprint") == judged.fingerprint)
 
     @property
     def gates(self) -> list[dict[str, Any]]:
@@ -244,13 +239,6 @@ def _no_space(run_folder: Path, why: str) -> StillhouseError:
 
 
 def stage_summaries(run_folder: Path) -> dict[str, dict[str, Any]]:
-    """What each sealed stage of a run says of itself, by folder; raises when there is none."""
-    found = {folder: read_sealed(run_folder, folder, verify=False) for folder in FOLDERS.values()}
-    summaries = {folder: manifest.summary for folder, manifest in found.items() if manifest}
-    if not summaries:
-        raise StillhouseError(
-            "there is no sealed stage here",
-            where=str(run_folder),
-            fix="give a run folder, such as runs/quickstart",
-        )
-    return summaries
+    """What each sealed stage of a run says of itself, by folder; those that belong together, and raises when there is
+    none."""
+    return {FOLDERS[step]: manifest.summary for step, manifest in sealed_steps(run_folder).manifests.items()}

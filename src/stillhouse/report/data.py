@@ -19,15 +19,13 @@ from typing import Any, Literal, get_args
 import yaml
 
 from stillhouse.chart import Chart
-from stillhouse.errors import StillhouseError
 from stillhouse.finish.gates import Gate, refused
 from stillhouse.finish.judgement import AUDIT, EVALUATION, GATES, SAMPLES, Judgement, read_judgement
-from stillhouse.ledger import Ledger
 from stillhouse.recipe.fields import STEPS
 from stillhouse.recipe.model import GateName
 from stillhouse.report.rights import Rights
-from stillhouse.store import Manifest, read_sealed
-from stillhouse.workplace import FOLDERS
+from stillhouse.sealed import sealed_steps
+from stillhouse.store import Manifest
 
 Outcome = Literal["bottled", "refused", "judged", "stopped"]
 _JUDGED = (EVALUATION, AUDIT, GATES)
@@ -90,13 +88,8 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Raises :class:`StillhouseError` where nothing is sealed."""
-    entries = list(Ledger(folder / "ledger.jsonl", "").entries()) if (folder / "ledger.jsonl").is_file() else []
-    notes: list[str] = []
-    manifests = _sealed(folder, entries, notes)
-    if not manifests:
-        raise StillhouseError(
-            "there is no sealed stage here", where=str(folder), fix="give a run folder, such as runs/quickstart"
-        )
+    sealed = sealed_steps(folder)
+    manifests, entries, notes = sealed.manifests, sealed.entries, list(sealed.notes)
     recipe = _recipe(folder)
     judgement = _judgement(folder, manifests.get("judge"), notes)
     label = _json(folder, manifests.get("finish"), "bottle/label.json", notes) if "finish" in manifests else {}
@@ -143,40 +136,6 @@ def _outcome(manifests: Mapping[str, Manifest], stopping: Sequence[Gate]) -> Out
     if "judge" not in manifests:
         return "stopped"
     return "refused" if stopping else "judged"
-
-
-def _sealed(folder: Path, entries: Sequence[Mapping[str, Any]], notes: list[str]) -> dict[str, Manifest]:
-    """Manifests of the steps that belong together: made for the recipe of the last start, from what now lies here."""
-    planned: Mapping[str, str | None] = _last(entries, "run-started").get("steps", {})
-    here = {step: read_sealed(folder, FOLDERS[step], verify=False) for step in STEPS}
-    present = {str(step) for step, manifest in here.items() if manifest}
-    found: dict[str, Manifest] = {}
-    for step, manifest in here.items():
-        if manifest is None:
-            continue
-        made_from = {
-            name.removesuffix("@fingerprint"): value
-            for name, value in manifest.ingredients.items()
-            if name.endswith("@fingerprint")
-        }
-        other = [
-            name
-            for name, value in made_from.items()
-            if name in present and (name not in found or found[name].fingerprint != value)
-        ]
-        if other:
-            notes.append(
-                f"{FOLDERS[step]} is left out: it was made from an earlier state of {', '.join(map(_folder, other))}"
-            )
-        elif planned.get(step) not in (None, manifest.fingerprint):
-            notes.append(f"{FOLDERS[step]} is left out: the recipe has changed since it was made")
-        else:
-            found[step] = manifest
-    return found
-
-
-def _folder(step: str) -> str:
-    return FOLDERS.get(step, step)
 
 
 def _wanted(entries: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) -> Sequence[str]:
