@@ -17,6 +17,7 @@ from stillhouse.cli import app
 from stillhouse.errors import StillhouseError
 from stillhouse.recipe import Classification, load_recipe, parse_recipe
 from stillhouse.recipe.fields import leaves, values
+from stillhouse.store import producer
 from tiny_world import World
 
 ROOT = Path(__file__).parents[1]
@@ -202,6 +203,7 @@ def test_every_command_and_option_has_help() -> None:
         assert name in top
         assert command.callback.__doc__  # type: ignore[union-attr]
         assert runner.invoke(app, [name, "--help"]).exit_code == 0
+    assert runner.invoke(app, ["--version"]).output.strip() == producer()
 
 
 def test_help_never_imports_torch() -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from stillhouse.recipe import Recipe
 
 app = typer.Typer(
-    help="Distill a large model into a small one, and label what comes out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,6 +51,24 @@ def _reporting(run_folder: Path) -> Iterator[None]:
             console.say(f"Report: {write_report(run_folder)}")
         raise
     console.say(f"Report: {write_report(run_folder)}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from stillhouse import console
+        from stillhouse.store import producer
+
+        console.say(producer())
+        raise typer.Exit
+
+
+@app.callback()
+def _any(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Distill a large model into a small one, and label what comes out."""
 
 
 @app.command()
