@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stillhouse.distill.cuts_classification import judged_groups
+from stillhouse.distill.cut_step import judged_groups
 from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
 from stillhouse.distill.points import Point, at, hard, quantile, risk
-from stillhouse.distill.prices import Proving, price_list
+from stillhouse.distill.prices import price_list
 from stillhouse.distill.probe import out_of_fold
+from stillhouse.distill.proxies_classification import Proving
 from stillhouse.distill.quotas import strata_of
 from stillhouse.distill.scores import ease, label_doubt
 from stillhouse.errors import StillhouseError
@@ -172,20 +173,20 @@ def test_the_price_list_has_none_all_and_all_but_each() -> None:
     assert found[0].against_none is None
     for one in found[1:]:
         assert one.against_none is not None
-        gap = one.accuracy.value - found[0].accuracy.value
+        gap = one.value.value - found[0].value.value
         assert one.against_none.difference.value == pytest.approx(gap)
 
 
 def test_groups_are_judged_where_they_are_large_enough_in_a_time_that_does_not_grow_with_their_number() -> None:
     group: list[str | None] = ["large"] * 50 + ["small"] * 49 + [None] * 60
-    found = judged_groups(["good"] * 120 + ["bad"] * 39, {"group": group})
+    found = judged_groups({"label": ["good"] * 120 + ["bad"] * 39, "group": group})
     assert {name: int(rows.sum()) for name, rows in found.items()} == {"label good": 120, "group large": 50}
     assert found["group large"].tolist() == [one == "large" for one in group]
 
     def seconds(values: int) -> float:
         authors: list[str | None] = [f"a{row % values}" for row in range(20_000)]
         started = time.process_time()
-        judged_groups(["good"] * 20_000, {"author": authors})
+        judged_groups({"label": ["good"] * 20_000, "author": authors})
         return time.process_time() - started
 
     seconds(2)
@@ -196,8 +197,8 @@ def test_rows_that_are_not_judged_are_not_counted() -> None:
     world = World()
     judged = np.arange(N) >= 100
     proving = Proving(world.features, world.taught, world.folds, {}, judged)
-    right = proving.right(np.ones(N, dtype=bool))
-    assert proving.price("none", judged, right, None).accuracy.n == N - 100
+    right = proving.taught_by(np.ones(N, dtype=bool))
+    assert proving.price("none", judged, right, None).value.n == N - 100
 
 
 def test_a_pilot_lets_go_of_what_teaches_nothing_and_keeps_what_does() -> None:
