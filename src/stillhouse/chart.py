@@ -28,6 +28,7 @@ AROUND = 10  # rows shown on either side of a point
 BINS = 64
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 LETTERS = {"head": "H", "heart": "·", "tail": "T"}
+_HEADINGS = {"kl": "nats of KL a token", "nll": "nats a token"}
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ class Chart:
         """What the rows are."""
         return "training answers" if self.told.get("rows") == "answers" else "training documents"
 
+    @property
+    def figure(self) -> str:
+        """What proxies are judged by, under which name prices and the pilot hold it."""
+        return str(self.told.get("figure", "accuracy"))
+
     def _scores(self, name: str) -> npt.NDArray[np.float64]:
         return np.array(self.rows[f"score_{name}"], dtype=np.float64)
 
@@ -154,22 +160,25 @@ class Chart:
         masked = sum(self.rows.get("masked", ()))
         if masked:
             yield f"{masked:,} tokens of answers that stay are read and not learned"
+        figure = self.figure
         if self.told["prices"]:
             yield "What it costs and buys, by a small proxy (not the student itself)"
-            yield f"  {'cuts':<22}{'rows':>7}  {'accuracy':<22}{'worst group':<27}"
+            yield f"  {'cuts':<22}{'rows':>7}  {_HEADINGS.get(figure, figure):<22}{'worst group':<27}"
         for one in self.told["prices"]:
-            accuracy = one["accuracy"]
-            told = f"{accuracy['value']:.3f} [{accuracy['lower']:.3f}, {accuracy['upper']:.3f}]"
+            value = one[figure]
+            told = f"{value['value']:.3f} [{value['lower']:.3f}, {value['upper']:.3f}]"
             worst = "" if one["worst"] is None else f"{one['worst']['value']:.3f} {one['group']}"
             yield f"  {one['cuts'][:21]:<22}{one['rows']:>7,}  {told:<22}{worst:<25}"
+            if "tokens" in one:
+                yield f"{'':<33}{one['tokens']:,} tokens an epoch"
             against = one["against_none"]
             if against is not None:
-                gap, bound = 100 * against["difference"]["value"], 100 * against["lower"]
-                yield f"{'':<33}{gap:+.2f} points against none, bound {bound:+.2f}"
+                words, bound = gained(against["difference"]["value"], figure), gained(against["lower"], figure)
+                yield f"{'':<33}{words} against none, bound {bound.split()[0]}"
                 if against["group_difference"] is not None:
-                    yield f"{'':<33}{100 * against['group_difference']:+.2f} in {against['group']}"
+                    yield f"{'':<33}{gained(against['group_difference'], figure).split()[0]} in {against['group']}"
         for rung in self.told["tail"]["rungs"]:
-            yield f"  pilot: keep {rung['share']:.0%}, {rung['rows']:,} rows: {rung['accuracy']:.3f}, {rung['why']}"
+            yield f"  pilot: keep {rung['share']:.0%}, {rung['rows']:,} rows: {rung[figure]:.3f}, {rung['why']}"
         for note in self.told["notes"]:
             yield from textwrap.wrap(f"! {note}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
 
@@ -199,6 +208,11 @@ class Chart:
         letter, taught = LETTERS[self.rows["cut"][row]], str(self.rows["taught"][row])[:10]
         line = f"{letter} {cut.scores[row]:8.4f}  {taught:<10}  {text}"
         return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def gained(value: float, figure: str) -> str:
+    """By how much a proxy is better, with its unit: points of accuracy, or nats a token that are saved."""
+    return f"{100 * value:+.2f} points" if figure == "accuracy" else f"{value:+.4f} nats saved"
 
 
 def _shares(numbers: Mapping[str, int], width: int) -> Mapping[str, int]:
