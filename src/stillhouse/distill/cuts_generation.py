@@ -114,7 +114,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         groups,
         strata_of(None, sources, groups) if section.quotas and len(mine.ids) else None,
     )
-    proving = _proxies(recipe, places, progress, scored, heads) if section.proxy else None
+    proving = _proxies(recipe, places, progress, scored, heads, of_split["validation"]) if section.proxy else None
     decision = decide(
         rows,
         Unproven(_known(mine)) if proving is None else proving,
@@ -149,7 +149,7 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     )
     if proving is not None:
         told["figure"] = proving.figure
-        summary["proxies"] = {"taught": proving.taught, "share_of_training": round(proving.cost / proving.whole, 4)}
+        summary["proxies"] = {"taught": proving.taught, "share_of_training": round(proving.cost, 4)}
     for one in told["heads"]:
         one["why"] = summary["points"][one["name"]]
     write_json(places.draft / "cuts.json", {"schema": CUTS_SCHEMA, "rows": "answers", **told, "summary": summary})
@@ -158,9 +158,14 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
 
 
 def _proxies(
-    recipe: Generation, places: Places, progress: Progress, scored: Scored, heads: Sequence[HeadCut]
+    recipe: Generation,
+    places: Places,
+    progress: Progress,
+    scored: Scored,
+    heads: Sequence[HeadCut],
+    answers: Sequence[Row],
 ) -> WritingProving:
-    """What proxies of the recipe's student are taught and judged by."""
+    """What proxies of the recipe's student are taught and judged by. answers: of validation documents."""
     section = recipe.distill.cuts
     assert section is not None and section.proxy is not None  # noqa: S101 - asked for where there are some
     made = begin(recipe, places, progress, uncut=True)
@@ -178,12 +183,13 @@ def _proxies(
     sound = ~np.any(ruled, axis=0) if ruled else np.ones(len(held.ids), dtype=bool)
     rows = [place for place, key in enumerate(held.ids) if key in of_held]
     judged = [of_held[held.ids[place]] for place in rows]
-    of_split, _, _ = chosen_rows(recipe, places)
-    groups = groups_of(_documents(places, "validation", [of_split["validation"][place] for place in rows]))
+    asked = [answers[place] for place in rows]
+    groups = groups_of(_documents(places, "validation", asked))
     return WritingProving(
         made.model,
         [of_train.get(key) for key in mine.ids],
         judged,
+        [row.document["id"] for row in asked],
         Teaching(
             made.signals,
             loss_of(recipe.distill.loss),

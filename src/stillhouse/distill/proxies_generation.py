@@ -37,8 +37,9 @@ from stillhouse.distill.language import (
 from stillhouse.distill.masks import without
 from stillhouse.distill.prices import LEAST, Flags, Proxies, Values
 from stillhouse.distill.token_losses import TokenLoss
-from stillhouse.statistics import Interval, bootstrap, mean_of, over_seeds, resample
+from stillhouse.statistics import Interval, mean_of, over_seeds, resample
 from stillhouse.statistics.over_seeds import FEWEST_SEEDS
+from stillhouse.statistics.resampling import percentile_interval
 from stillhouse.store import digest_of, write_json
 
 LEAST_TAUGHT = 50  # answers of a sample, of fewer nothing is learned that could be told
@@ -76,7 +77,8 @@ class WritingProving(Proxies):
     """The material of such proxies.
 
     start: the student before any training; it is not changed. lessons: (N,) of each answer that may be taught, whole;
-    ``None`` where there is none. held: (M,) of validation, of which only ``judged`` count. masked: token places, by the
+    ``None`` where there is none. held: (M,) of validation, of which only ``judged`` count, answers to the documents
+    ``asked`` (M,), which are drawn as one. masked: token places, by the
     name of their cut and the key of the lesson. mastered: (N,) rows that need little teaching. folder: keeps what each
     proxy came to, so that nothing is trained twice.
     """
@@ -84,6 +86,7 @@ class WritingProving(Proxies):
     start: Any
     lessons: Sequence[Lesson | None]
     held: Sequence[Lesson]
+    asked: Sequence[str]
     teaching: Teaching
     budget: Budget
     masked: Masks
@@ -98,8 +101,12 @@ class WritingProving(Proxies):
 
     def __post_init__(self) -> None:
         self.figure = "nll" if isinstance(self.teaching.signals, Gold) else "kl"
-        self.masks = tuple(name for name, places in sorted(self.masked.items()) if any(map(len, places.values())))
+        keys = {lesson.key for lesson in self.lessons if lesson is not None}
+        self.masks = tuple(
+            name for name, places in sorted(self.masked.items()) if any(places[key] for key in keys & places.keys())
+        )
         self._lengths = np.array([0 if lesson is None else len(lesson) for lesson in self.lessons], dtype=np.int64)
+        self._documents = np.array(self.asked, dtype=object)
         self._tokens = np.array([lesson.learned for lesson in self.held], dtype=np.float64)
         reading = sum(len(lesson) for lesson, mine in zip(self.held, self.judged, strict=True) if mine)
         self._judging = JUDGING * (reading + max(map(len, self.held), default=0))  # one more, as training ends
@@ -120,6 +127,9 @@ class WritingProving(Proxies):
         return found
 
     def _short(self) -> str | None:
+        """Why nothing could be told, in words."""
+        if not self._lengths.any():
+            return "no proxy is taught: there is no answer to be taught"
         judged, taught = int(self.judged.sum()), min(int(one.sum()) for one in self._samples)
         if judged < LEAST:
             return f"no proxy is taught: it would be judged by {judged} validation answers, and takes {LEAST}"
@@ -154,8 +164,8 @@ class WritingProving(Proxies):
 
     @property
     def cost(self) -> float:
-        """What the proxies so far took, in tokens of training; what was kept from before counts alike."""
-        return sum(cost for _, cost in self._made.values())
+        """What the proxies so far took, as a share of the uncut training; what was kept from before counts alike."""
+        return sum(cost for _, cost in self._made.values()) / max(1.0, self.whole)
 
     def taught_by(
         self, keep: Flags, *, parts: Sequence[int] | None = None, masked: Sequence[str] | None = None
@@ -252,11 +262,11 @@ class WritingProving(Proxies):
 
     def interval(self, found: Values, rows: Flags) -> Interval:
         """Nats a token, over answers and seeds."""
-        return _over(self._per_token(found, rows))[0]
+        return _over(self._per_token(found, rows), self._documents[rows])[0]
 
     def gain(self, before: Values, after: Values, rows: Flags, parts: Sequence[int]) -> tuple[Interval, float]:
         """Nats a token that are saved, over answers and seeds; before there are three seeds, over answers alone."""
-        return _over(self._per_token((before - after)[list(parts)], rows))
+        return _over(self._per_token((before - after)[list(parts)], rows), self._documents[rows])
 
     def _per_token(self, nats: Floats, rows: Flags) -> Floats:
         """(S, m): their mean over seeds and answers is nats over tokens; how they vary is how that ratio does, to first
@@ -271,12 +281,12 @@ class WritingProving(Proxies):
         return f"{gain:+.4f}"
 
 
-def _over(values: Floats) -> tuple[Interval, float]:
-    """The mean of (S, m) with its interval, and its one-sided 95 % lower bound."""
+def _over(values: Floats, documents: npt.NDArray[Any]) -> tuple[Interval, float]:
+    """The mean of (S, m) with its interval, and its one-sided 95 % lower bound; documents: (m,) that are drawn."""
     seeds, rows = values.shape
+    clusters = documents.astype(str) if len(set(documents)) > 1 else None
     if seeds >= FEWEST_SEEDS:
-        found = over_seeds(values)
+        found = over_seeds(values, clusters=clusters)
         return Interval(found.value, found.lower, found.upper, rows), found.lower_95
-    mean = mean_of(values.mean(0))
-    draws = resample(mean, rows, seed=0, resamples=_RESAMPLES)
-    return bootstrap(mean, rows, seed=0, resamples=_RESAMPLES), float(np.quantile(draws, 0.05))
+    draws = resample(mean_of(values.mean(0)), rows, seed=0, resamples=_RESAMPLES, clusters=clusters)
+    return percentile_interval(float(values.mean()), draws, rows), float(np.quantile(draws, 0.05))
