@@ -26,12 +26,12 @@ from stillhouse.ledger import Ledger
 from stillhouse.recipe import parse_recipe
 
 PIECES, EPOCHS = 1200, 3  # of documentation, from which the reader learns
-TEXTS, QUICK_TEXTS = 1200, 320
+TEXTS, QUICK_TEXTS = 640, 320
 WORDS = 40  # of a text at most
-JUDGED, QUICK_JUDGED = 160, 80
+JUDGED, QUICK_JUDGED = 120, 80
 PLANTED = 4  # one text in so many
 IN_FULL = 100.0
-BUDGETS = (2.0, 1.0)
+BUDGETS = (4.0, 2.0)
 LOSSES: dict[str, dict[str, Any]] = {
     "KL": {"distributions": {"form": "sparse"}, "loss": {"name": "forward-kl"}},
     "cross-entropy": {"distributions": {"form": "none"}, "loss": {"name": "cross-entropy"}},

@@ -1,6 +1,6 @@
 """Proxies of a student that writes: the student as it begins, taught a sample of the answers with the run's own loss.
 
-    proving = WritingProving(start, lessons, held, signals=stored, loss=loss, settings=settings, budget=0.5, …)
+    proving = WritingProving(start, lessons, held, asked, teaching, Budget(0.5, choices=4, seeds=3), …)
     proving.taught_by(keep)              # (S, M) nats of each validation answer, for each seed
 
 Each seed draws a sample of its own and keeps it for every choice of cuts; a choice is taught the part of the sample
@@ -78,9 +78,9 @@ class WritingProving(Proxies):
 
     start: the student before any training; it is not changed. lessons: (N,) of each answer that may be taught, whole;
     ``None`` where there is none. held: (M,) of validation, of which only ``judged`` count, answers to the documents
-    ``asked`` (M,), which are drawn as one. masked: token places, by the
-    name of their cut and the key of the lesson. mastered: (N,) rows that need little teaching. folder: keeps what each
-    proxy came to, so that nothing is trained twice.
+    ``asked`` (M,), which are drawn as one. masked: token places, by the name of their cut and the key of the lesson.
+    mastered: (N,) rows that need little teaching. folder: keeps what each proxy came to, so that nothing is trained
+    twice.
     """
 
     start: Any
