@@ -25,10 +25,10 @@ from stillhouse.execute import stage_summaries
 from stillhouse.ledger import Ledger
 from stillhouse.recipe import parse_recipe
 
-PIECES, EPOCHS = 1200, 3  # of documentation, from which the reader learns
-TEXTS, QUICK_TEXTS = 640, 320
+PIECES, QUICK_PIECES, EPOCHS = 1200, 100, 3  # of documentation, from which the reader learns
+TEXTS, QUICK_TEXTS = 640, 200
 WORDS = 40  # of a text at most
-JUDGED, QUICK_JUDGED = 120, 80
+JUDGED, QUICK_JUDGED = 120, 76
 PLANTED = 4  # one text in so many
 IN_FULL = 100.0
 BUDGETS = (4.0, 2.0)
@@ -41,16 +41,18 @@ LOSSES: dict[str, dict[str, Any]] = {
 def price_figures(*, quick: bool, work: Path) -> list[Figure]:
     """For each loss and budget: whether the list says of each choice what students in full say, and what it costs."""
     with timed("a reader of documentation"):
-        data = _material(work, QUICK_TEXTS if quick else TEXTS)
+        pieces = QUICK_PIECES if quick else PIECES
+        reader = work / f"reader-{pieces}"
+        data = _material(work, reader, pieces, QUICK_TEXTS if quick else TEXTS)
     judged = QUICK_JUDGED if quick else JUDGED
     found: list[Figure] = []
     for loss in list(LOSSES)[:1] if quick else LOSSES:
         with timed(f"prices, {loss}, in full"):
-            whole, training, _ = _listed(work, data, judged, loss, IN_FULL)
+            whole, training, _ = _listed(work, reader, data, judged, loss, IN_FULL)
         found += [_line(f"{loss}, in full: {name}", one) for name, one in whole.items()]
         for budget in (4.0,) if quick else BUDGETS:
             with timed(f"prices, {loss}, budget {budget:g}"):
-                some, share, seconds = _listed(work, data, judged, loss, budget)
+                some, share, seconds = _listed(work, reader, data, judged, loss, budget)
             found += [_line(f"{loss}, budget {budget:g}: {name}", one) for name, one in some.items()]
             told = [(verdict(some[name]), verdict(one)) for name, one in whole.items() if name in some]
             against = sum({one, other} == {"better", "worse"} for one, other in told)
@@ -76,7 +78,9 @@ def _line(name: str, line: dict[str, Any]) -> Figure:
     return Figure(name, gap["value"], words)
 
 
-def _listed(work: Path, data: Path, judged: int, loss: str, budget: float) -> tuple[dict[str, Any], float, float]:
+def _listed(
+    work: Path, reader: Path, data: Path, judged: int, loss: str, budget: float
+) -> tuple[dict[str, Any], float, float]:
     """The lines of the list but for the first, what it cost as a share of the training, and the step's seconds."""
     name = f"prices-{data.stem}-{loss.lower()}-{budget:g}"
     recipe = {
@@ -92,14 +96,14 @@ def _listed(work: Path, data: Path, judged: int, loss: str, budget: float) -> tu
             "split": {"test": 4, "validation": judged, "stratify": False},
         },
         "ferment": {
-            "teacher": {"kind": "local", "model": str(work / "reader"), "license": "BSD-3-Clause"},
+            "teacher": {"kind": "local", "model": str(reader), "license": "BSD-3-Clause"},
             "answers": {"kind": "given"},
             "distributions": LOSSES[loss]["distributions"],
         },
         "distill": {
             "student": {
                 "kind": "keep-layers",
-                "base": str(work / "reader"),
+                "base": str(reader),
                 "license": "BSD-3-Clause",
                 "keep": [0, 3],
             },
@@ -128,11 +132,11 @@ def _listed(work: Path, data: Path, judged: int, loss: str, budget: float) -> tu
     return {one["cuts"]: one for one in told["prices"] if one["against_none"]}, share, seconds
 
 
-def _material(work: Path, number: int) -> Path:
+def _material(work: Path, reader: Path, pieces: int, number: int) -> Path:
     """The reader's folder, if it is not there yet, and the texts, of which every fourth is planted."""
     texts = documentation()
     random.Random(0).shuffle(texts)
-    _reader(work / "reader", texts[number:])
+    _train(reader, texts[number:], pieces)
     draw, rows = random.Random(1), []
     for place, text in enumerate(texts[:number]):
         words = text.split()[:WORDS]
@@ -144,8 +148,8 @@ def _material(work: Path, number: int) -> Path:
     return data
 
 
-def _reader(folder: Path, texts: list[str]) -> None:
-    """Four layers with a vocabulary of their own, trained on these texts."""
+def _train(folder: Path, texts: list[str], number: int) -> None:
+    """Four layers with a vocabulary of their own, trained on so many pieces of these texts."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -155,7 +159,7 @@ def _reader(folder: Path, texts: list[str]) -> None:
     core.train_from_iterator(texts, vocab_size=VOCABULARY, show_progress=False, special_tokens=["<|end|>"])
     words = PreTrainedTokenizerFast(tokenizer_object=core._tokenizer, eos_token="<|end|>", pad_token="<|end|>")  # noqa: S106
     ids = [one for text in texts for one in (*words(text)["input_ids"], words.eos_token_id)]
-    pieces = torch.tensor([ids[at : at + LENGTH] for at in range(0, len(ids) - LENGTH, LENGTH)][:PIECES])
+    pieces = torch.tensor([ids[at : at + LENGTH] for at in range(0, LENGTH * number, LENGTH)])
     made = model(layers=4, seed=0)
     fit(made, pieces, epochs=EPOCHS)
     made.config.eos_token_id = made.generation_config.eos_token_id = words.eos_token_id
