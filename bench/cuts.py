@@ -2,7 +2,8 @@
 
 Three planted sets go through the real steps; ten cheap students learn what the cuts left, and everything; the
 pilot is held against full runs of the quickstart's own student at every share; answers of a chat model are planted
-with harm and waste of their own. About an hour on two cores.
+with harm and waste of their own; proxies of a model that writes are held against students taught in full. Over an hour
+on two cores.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "many": ("cuts_many", "many_figures"),
     "moving": ("cuts_points", "moving_figures"),
     "writing": ("cuts_writing", "writing"),
+    "prices": ("cuts_prices", "price_figures"),
     "dynamics": ("cuts_dynamics", "dynamics"),
 }
 

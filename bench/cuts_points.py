@@ -20,8 +20,8 @@ from stillhouse import documents
 from stillhouse.chart import Chart
 from stillhouse.distill import points
 from stillhouse.distill.pilot import pilot
-from stillhouse.distill.prices import Proving
 from stillhouse.distill.probe import folds_of
+from stillhouse.distill.proxies_classification import Proving
 from stillhouse.distill.quotas import select
 from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import Floats, ease

@@ -76,7 +76,7 @@ class TinyPair:
         training, unseen = _real_text(sizes)
         teacher = model(layers=TEACHER_LAYERS, seed=0)
         if not path.exists():
-            _fit(teacher, training, epochs=sizes.teacher_epochs)
+            fit(teacher, training, epochs=sizes.teacher_epochs)
             beginnings = training[torch.randperm(len(training), generator=_random(1))[: sizes.lessons], :PROMPT]
             kept = {
                 f"teacher.{name}": value for name, value in teacher.state_dict().items() if name != "lm_head.weight"
@@ -196,7 +196,7 @@ def documentation() -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _fit(teacher: Any, ids: Tensor, *, epochs: int) -> None:
+def fit(teacher: Any, ids: Tensor, *, epochs: int) -> None:
     """Plain next-token training."""
     batches = [rows for epoch in range(epochs) for rows in order(len(ids), seed=epoch)]
     optimizer = torch.optim.AdamW(teacher.parameters(), lr=TEACHER_RATE, betas=(0.9, 0.98), weight_decay=0.01)

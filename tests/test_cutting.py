@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stillhouse.distill.cut_step import Calibration, head_cut
-from stillhouse.distill.cuts_classification import judged_groups
+from stillhouse.distill.cut_step import Calibration, head_cut, judged_groups
 from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, decide
 from stillhouse.distill.pilot import pilot
 from stillhouse.distill.points import Point, at, hard, quantile, risk
-from stillhouse.distill.prices import Proving, price_list
+from stillhouse.distill.prices import price_list
 from stillhouse.distill.probe import out_of_fold
+from stillhouse.distill.proxies_classification import Proving
 from stillhouse.distill.quotas import strata_of
 from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import ease, label_doubt
@@ -195,7 +195,7 @@ def test_the_price_list_has_none_all_and_all_but_each() -> None:
     assert found[0].against_none is None
     for one in found[1:]:
         assert one.against_none is not None
-        gap = one.accuracy.value - found[0].accuracy.value
+        gap = one.value.value - found[0].value.value
         assert one.against_none.difference.value == pytest.approx(gap)
 
 
@@ -219,8 +219,8 @@ def test_rows_that_are_not_judged_are_not_counted() -> None:
     world = World()
     judged = np.arange(N) >= 100
     proving = Proving(world.features, world.taught, world.folds, {}, judged)
-    right = proving.right(np.ones(N, dtype=bool))
-    assert proving.price("none", judged, right, None).accuracy.n == N - 100
+    right = proving.taught_by(np.ones(N, dtype=bool))
+    assert proving.price("none", judged, right, None).value.n == N - 100
 
 
 def test_a_pilot_lets_go_of_what_teaches_nothing_and_keeps_what_does() -> None:

@@ -45,6 +45,11 @@ TABLE: dict[str, tuple[object, str | None]] = {
     "distill.cuts.tail.point.at": (0.4, "cuts"),
     "distill.cuts.reader": ("OTHER MODEL", "scores"),
     "distill.cuts.quotas": (False, "cuts"),
+    "distill.cuts.tail.point.shares": ([0.5], "cuts"),
+    "distill.cuts.proxy.budget": (0.25, "cuts"),
+    "distill.cuts.proxy.seeds": (4, "cuts"),
+    "distill.cuts.margin": (0.01, "cuts"),
+    "distill.cuts.group_margin": (0.01, "cuts"),
     "distill.student.vocabulary": ("used", "distill"),
     "distill.student.lora.rank": (4, "distill"),
     "distill.student.lora.alpha": (4.0, "distill"),
@@ -233,10 +238,11 @@ def start(home: Path, field: str) -> dict[str, Any]:
         made["finish"]["evaluate"]["judge"] = BEHIND if behind else {"kind": "local", "model": str(home / "teacher")}
     if field.startswith("distill.cuts"):
         tail = {"kind": "quantile", "share": 0.1} if field.endswith("share") else {"kind": "given", "at": 0.5}
+        tail = {"kind": "pilot"} if field.endswith("shares") else tail
         head = {"score": "injection", "point": {"kind": "hard"}}
         if field.endswith("model"):
             head = {"score": "divergence", "model": str(home / "teacher"), "point": {"kind": "mask"}}
-        made["distill"]["cuts"] = {"heads": [head], "tail": {"score": "no-prompt", "point": tail}}
+        made["distill"]["cuts"] = {"heads": [head], "tail": {"score": "no-prompt", "point": tail}, "proxy": {}}
         made["raw"]["sources"][0]["columns"] = {"text": "text", "label": "text"}
     return json.loads(json.dumps(made))
 
@@ -272,6 +278,21 @@ def test_a_field_reruns_the_stage_that_the_table_says(home: Path, workdir: Path,
         for mapping in (before, after)
     )
     assert next((step for step in STEPS if old.get(step) != new.get(step)), None) == expected
+
+
+@pytest.mark.parametrize(
+    "change", ["train.learning_rate=1e-5", "train.seed=3", "loss.positions=0.5", "student.lora={}"]
+)
+def test_what_decides_how_a_student_learns_reruns_the_cuts_where_proxies_price_them(home: Path, change: str) -> None:
+    first = {}
+    for proxy in ("null", "{}"):
+        given = start(home, "distill.cuts.heads"), [f"distill.cuts.proxy={proxy}"]
+        old, new = (
+            {step.name: step.fingerprint for step in make_plan(parse_recipe(given[0], more), base=home).steps}
+            for more in (given[1], [*given[1], f"distill.{change}"])
+        )
+        first[proxy] = next(step for step in STEPS if old.get(step) != new.get(step))
+    assert first == {"null": "distill", "{}": "cuts"}
 
 
 def test_the_plan_says_what_a_judge_is_asked_and_refuses_one_that_is_not_there(home: Path) -> None:

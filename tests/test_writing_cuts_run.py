@@ -248,7 +248,7 @@ def test_a_teacher_diverges_from_itself_nowhere_and_differs_by_little(house: Pat
 @pytest.mark.parametrize(
     ("cuts", "told"),
     [
-        ({"tail": {"score": "ease", "point": {"kind": "pilot"}}}, "costs more than its cut can save"),
+        ({"tail": {"score": "ease", "point": {"kind": "pilot"}}}, "cost more than its cut can save"),
         ({"heads": [{"score": "surprise", "point": {"kind": "hard"}}]}, "is no rule"),
         ({"heads": [{"score": "wrong", "point": {"kind": "mask"}}]}, "about whole answers"),
         ({"heads": [{"score": "wrong", "point": {"kind": "hard"}}]}, "what a verifier found"),

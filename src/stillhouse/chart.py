@@ -29,6 +29,7 @@ AROUND = 10  # rows shown on either side of a point
 BINS = 64
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 LETTERS = {"head": "H", "heart": "·", "tail": "T"}
+_HEADINGS = {"kl": "nats of KL a token", "nll": "nats a token"}
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,16 @@ class Chart:
         """What the rows are."""
         return "training answers" if self.told.get("rows") == "answers" else "training documents"
 
+    @property
+    def figure(self) -> str:
+        """What proxies are judged by, under which name prices and the pilot hold it."""
+        return str(self.told.get("figure", "accuracy"))
+
+    @property
+    def parts(self) -> str:
+        """What a whole judgement by proxies is made of."""
+        return "folds" if self.figure == "accuracy" else "seeds"
+
     def _scores(self, name: str) -> npt.NDArray[np.float64]:
         return np.array(self.rows[f"score_{name}"], dtype=np.float64)
 
@@ -157,30 +168,33 @@ class Chart:
         masked = sum(self.rows.get("masked", ()))
         if masked:
             yield f"{masked:,} tokens of answers that stay are read and not learned"
+        figure = self.figure
         if self.told["prices"]:
             yield "What it costs and buys, by a small proxy (not the student itself)"
-            yield f"  {'cuts':<20}{'rows':>9}  {'accuracy':<22}{'worst group':<22}"
+            yield f"  {'cuts':<20}{'rows':>9}  {_HEADINGS.get(figure, figure):<22}{'worst group':<22}"
         for one in self.told["prices"]:
-            yield f"  {one['cuts'][:19]:<20}{one['rows']:>9,}  {_figure(one['accuracy']):<22}{_figure(one['worst'])}"
+            yield f"  {one['cuts'][:19]:<20}{one['rows']:>9,}  {_figure(one[figure]):<22}{_figure(one['worst'])}"
+            if "tokens" in one:
+                yield f"{'':<33}{one['tokens']:,} tokens an epoch"
             against = one["against_none"]
             if against is not None:
-                gap, bound = 100 * against["difference"]["value"], 100 * against["lower"]
-                yield f"{'':<33}{gap:+.2f} points against none, bound {bound:+.2f}"
+                words, bound = gained(against["difference"]["value"], figure), gained(against["lower"], figure)
+                yield f"{'':<33}{words} against none, bound {bound.split()[0]}"
             if one["group"] is not None:
-                gap = "" if against is None else f" {100 * against['group_difference']:+.2f}"
+                gap = "" if against is None else f" {gained(against['group_difference'], figure).split()[0]}"
                 yield f"{'':<33}worst: {one['group']}{gap}"
         yield from self._pilot()
         for note in self.told["notes"]:
             yield from textwrap.wrap(f"! {note}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
 
     def _pilot(self) -> Iterator[str]:
-        """What it found of each share, against all rows of the same folds."""
+        """What it found of each share, against all rows on the same folds or seeds."""
         tail = self.told["tail"]
         for rung in tail["rungs"]:
-            found = f"{rung['accuracy']:.3f}"
+            found = f"{rung[self.figure]:.3f}"
             if rung["compared"] is not None:
-                gap, folds = 100 * rung["compared"]["difference"]["value"], tail["rungs"][0]["folds"]
-                found = f"{gap:+.2f} points on {rung['folds']} of {folds} folds"
+                gain = gained(rung["compared"]["difference"]["value"], self.figure)
+                found = f"{gain} on {rung['folds']} of {tail['rungs'][0]['folds']} {self.parts}"
             told = f"pilot: keep {rung['share']:.0%}, {rung['rows']:,} rows: {found}, {rung['why']}"
             yield from textwrap.wrap(told, WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
         if tail["rungs"]:
@@ -224,6 +238,11 @@ def _printable(text: str) -> str:
 def _fitted(line: str, width: int) -> str:
     """Cut off at a number of columns, of which a letter may take two."""
     return line if cell_len(line) <= width else set_cell_size(line, width)
+
+
+def gained(value: float, figure: str) -> str:
+    """By how much a proxy is better, with its unit: points of accuracy, or nats a token that are saved."""
+    return f"{100 * value:+.2f} points" if figure == "accuracy" else f"{value:+.4f} nats saved"
 
 
 def _shares(numbers: Mapping[str, int], width: int) -> Mapping[str, int]:

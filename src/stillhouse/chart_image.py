@@ -16,6 +16,7 @@ from stillhouse.errors import StillhouseError
 # Okabe and Ito's palette, told apart by people with any color vision; hatched too, for print without colors
 COLORS = {"head": "#D55E00", "heart": "#999999", "tail": "#0072B2"}
 HATCHES = {"head": "///", "heart": "", "tail": "..."}
+_FIGURES = {"accuracy": "accuracy", "kl": "nats of KL a token", "nll": "nats a token"}
 _FORMATS = (".png", ".svg", ".pdf")
 
 
@@ -43,7 +44,7 @@ def draw(chart: Chart, path: Path) -> None:
     for axis, cut in zip(axes[1 : 1 + len(shown)], shown, strict=True):
         _cut(axis, cut, chart.rows["cut"], chart.what.removeprefix("training "))
     if prices:
-        _prices(axes[-1], prices)
+        _prices(axes[-1], prices, chart.figure)
     figure.savefig(path, dpi=150)
 
 
@@ -95,9 +96,9 @@ def _cut(axis: Any, cut: Cut, fates: list[str], what: str) -> None:
     axis.set_title(_short(f"{cut.name}: {cut.removed:,} leave. {cut.why}", 105), loc="left", fontsize=9)
 
 
-def _prices(axis: Any, prices: list[dict[str, Any]]) -> None:
-    """The proxy's accuracy, over all rows and in the worst group, for each choice of cuts."""
-    marks = (("accuracy", "o", "black", 0.12, "all rows"), ("worst", "s", COLORS["head"], -0.12, "worst group"))
+def _prices(axis: Any, prices: list[dict[str, Any]], figure: str) -> None:
+    """The proxy's figure, over all rows and in the worst group, for each choice of cuts."""
+    marks = ((figure, "o", "black", 0.12, "all rows"), ("worst", "s", COLORS["head"], -0.12, "worst group"))
     for place, one in enumerate(reversed(prices)):
         for name, mark, color, shift, label in marks:
             if (value := one[name]) is not None:
@@ -114,7 +115,9 @@ def _prices(axis: Any, prices: list[dict[str, Any]]) -> None:
     axis.set_yticks(range(len(prices)), [f"{one['cuts']} ({one['rows']:,})" for one in reversed(prices)], fontsize=8)
     axis.set_ylim(-0.6, len(prices) - 0.4)
     axis.tick_params(axis="x", labelsize=8)
-    axis.set_title("Proxy's accuracy on rows that it did not see, by cuts (rows taught)", loc="left", fontsize=9)
+    axis.set_title(
+        f"Proxy's {_FIGURES[figure]} on rows that it did not see, by cuts (rows taught)", loc="left", fontsize=9
+    )
     axis.legend(loc="best", fontsize=8, frameon=False)
 
 

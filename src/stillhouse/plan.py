@@ -162,7 +162,7 @@ def _ingredients(recipe: Recipe, step: Step, files: dict[str, Files | None]) -> 
     for library in module.LIBRARIES:
         found[f"{library} version"] = package_version(library)
     sections = {step, "distill"} if step == "controls" else {step}
-    reads = getattr(module, "READS", ())  # fields of other sections
+    reads = module.reads(recipe) if hasattr(module, "reads") else getattr(module, "READS", ())  # of other sections
     for path, leaf, value in values(recipe):
         if leaf.kind != "result" or (leaf.enters not in sections and path not in reads):
             continue
@@ -252,7 +252,8 @@ def _estimate(recipe: Recipe, step: Step) -> str:
                 return "a pass or two of a small model: see its progress" if _reads(recipe) else f"{rows}, seconds"
             return f"{rows}, about {(train or documents) / 150 / 60:.0f}-{(train or documents) / 60 / 60 + 1:.0f} min"
         case "cuts":
-            return "seconds"
+            proxy = recipe.distill.cuts.proxy if isinstance(recipe, Generation) and recipe.distill.cuts else None
+            return "seconds" if proxy is None else f"at most {proxy.budget:g} times the student's training, for proxies"
         case "controls":
             return "about as long as distill, for each control"
         case "judge":

@@ -71,11 +71,14 @@ class Beginning:
     masked: int = 0
 
 
-def begin(recipe: Generation, places: Places, progress: Progress, *, start: Start | None = None) -> Beginning:
-    """Choose the answers, make the lessons, build the student. start: of an earlier student, to make the same one."""
+def begin(
+    recipe: Generation, places: Places, progress: Progress, *, start: Start | None = None, uncut: bool = False
+) -> Beginning:
+    """Choose the answers, make the lessons, build the student. start: of an earlier student, to make the same one.
+    uncut: with the answers and tokens that the step `cuts` takes out, which may not have run yet."""
     base = base_folder(recipe, cache=places.cache, base=places.base)
     rows, cuts, rows_in = chosen_rows(recipe, places)
-    left, masks = _left(recipe, places)
+    left, masks = (set(), {}) if uncut else _left(recipe, places)
     rows["train"] = tuple(row for row in rows["train"] if row.key not in left)
     base_tokenizer = load_tokenizer(_files(recipe, places.cache, places.base), cache=places.cache)
     limit, which = recipe.distill.train.max_length, recipe.distill.choose.turns

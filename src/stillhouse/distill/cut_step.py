@@ -20,6 +20,7 @@ from stillhouse.cuts import Balance, Cut
 from stillhouse.distill import points
 from stillhouse.distill.cutting import Decision, HeadCut
 from stillhouse.distill.points import Point
+from stillhouse.distill.prices import LEAST
 from stillhouse.distill.scored import Scored
 from stillhouse.documents import GROUP_PREFIX, MESSAGES
 from stillhouse.errors import Problem, StillhouseError
@@ -93,6 +94,23 @@ def groups_of(table: pa.Table) -> dict[str, list[str | None]]:
     """Each group column of documents, under the recipe's name for it."""
     names = [name for name in table.column_names if name.startswith(GROUP_PREFIX)]
     return {name.removeprefix(GROUP_PREFIX): table[name].to_pylist() for name in names}
+
+
+def judged_groups(classes: Sequence[str] | None, groups: Mapping[str, Sequence[str | None]]) -> dict[str, Flags]:
+    """Rows of each label and group value that is large enough to be judged on its own."""
+    found: dict[str, Flags] = {}
+    kinds: dict[str, Sequence[str | None]] = {} if classes is None else {"label": classes}
+    kinds |= {f"group {name}": values for name, values in groups.items()}
+    for kind, values in kinds.items():
+        rows_of: dict[str, list[int]] = {}
+        for row, value in enumerate(values):
+            if value is not None:
+                rows_of.setdefault(value, []).append(row)
+        for value in sorted(value for value, rows in rows_of.items() if len(rows) >= LEAST):
+            mine: Flags = np.zeros(len(values), dtype=np.bool_)
+            mine[rows_of[value]] = True
+            found[f"{kind} {value}"] = mine
+    return found
 
 
 def rows_of(table: pa.Table, ids: Sequence[str]) -> pa.Table:
@@ -217,8 +235,10 @@ def _drawable(table: pa.Table) -> pa.Table:
     return table.set_column(place, "messages", pa.array(turns, MESSAGES)).drop_columns(["text"])
 
 
-def told(decision: Decision, heads: Sequence[AnyHead], *, tail: str | None, quotas: bool) -> dict[str, Any]:
-    """What ``cuts.json`` says. tail: the name of its score, where there is one."""
+def told(
+    decision: Decision, heads: Sequence[AnyHead], *, tail: str | None, quotas: bool, figure: str = "accuracy"
+) -> dict[str, Any]:
+    """What ``cuts.json`` says. tail: the name of its score, where there is one. figure: what proxies are judged by."""
     pilot = decision.pilot
     return {
         "heads": [
@@ -240,11 +260,11 @@ def told(decision: Decision, heads: Sequence[AnyHead], *, tail: str | None, quot
             "why": decision.tail.why,
             "share": decision.tail.evidence.get("share", 0.0),
             "removed": sum(one is not None and one.cut == "tail" for one in decision.fate),
-            "rungs": [rung.as_json() for rung in pilot.rungs] if pilot else [],
+            "rungs": [rung.as_json(figure) for rung in pilot.rungs] if pilot else [],
             "rows_trained": pilot.rows_trained if pilot else 0,
         },
         "quotas": quotas,
-        "prices": [price.as_json() for price in decision.prices],
+        "prices": [price.as_json(figure) for price in decision.prices],
         "strata": [asdict(rate) for rate in decision.rates],
         "notes": list(decision.notes),
     }

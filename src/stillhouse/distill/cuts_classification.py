@@ -9,7 +9,6 @@ by a later run) and ``cuts.json`` (points, prices, pilot, strata). Gold labels o
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +17,18 @@ import numpy.typing as npt
 
 from stillhouse import documents
 from stillhouse.distill import cut_step
-from stillhouse.distill.cut_step import CUTS_SCHEMA, Calibration, Shown, check_calibration, groups_of, head_cut
+from stillhouse.distill.cut_step import (
+    CUTS_SCHEMA,
+    Calibration,
+    Shown,
+    check_calibration,
+    groups_of,
+    head_cut,
+    judged_groups,
+)
 from stillhouse.distill.cutting import Rows, TailCut, decide
-from stillhouse.distill.prices import LEAST, Proving
 from stillhouse.distill.probe import by_epochs, folds_of
+from stillhouse.distill.proxies_classification import Proving
 from stillhouse.distill.quotas import strata_of
 from stillhouse.distill.scored import Scored
 from stillhouse.distill.scores import stable_ease
@@ -130,20 +137,3 @@ def _tail(section: Cuts, mine: Scored) -> TailCut:
             return TailCut(scores, reason, section.tail.point.share)
         case _:
             return TailCut(scores, reason, None, section.tail.point.shares)
-
-
-def judged_groups(classes: list[str], groups: dict[str, list[str | None]]) -> dict[str, Flags]:
-    """Rows of each label and group value that is large enough to be judged on its own."""
-    found: dict[str, Flags] = {}
-    kinds: dict[str, Sequence[str | None]] = {"label": classes}
-    kinds |= {f"group {name}": values for name, values in groups.items()}
-    for kind, values in kinds.items():
-        rows_of: dict[str, list[int]] = {}
-        for row, value in enumerate(values):
-            if value is not None:
-                rows_of.setdefault(value, []).append(row)
-        for value in sorted(value for value, rows in rows_of.items() if len(rows) >= LEAST):
-            mine: Flags = np.zeros(len(values), dtype=np.bool_)
-            mine[rows_of[value]] = True
-            found[f"{kind} {value}"] = mine
-    return found

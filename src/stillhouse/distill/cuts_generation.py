@@ -3,14 +3,17 @@
 Reads ``1-raw``, ``2-ferment`` and ``3-scores``; writes ``rows.parquet`` (every answer with its scores and its cut),
 ``cuts.parquet`` (the ledger of those that left, with their text), ``masks.parquet`` (tokens of those that stayed that
 are read and not learned), ``feints.parquet`` (the documents of the tail, to be drawn from by a later run) and
-``cuts.json``. No proxy is trained, so that nothing has a price but in tokens. What a verifier found of validation
-answers, by their gold labels, is read where ``distill.cuts.calibration`` says so, and then only to choose points.
+``cuts.json``. Where the recipe asks for proxies (``distill.cuts.proxy``), the cuts have a price in nats too. What a
+verifier found of validation answers, by their gold labels, is read where ``distill.cuts.calibration`` says so, and then
+only to choose points.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +22,30 @@ import pyarrow as pa
 
 from stillhouse import documents
 from stillhouse.distill import cut_step, masks
-from stillhouse.distill.beginning import chosen_rows
-from stillhouse.distill.cut_step import CUTS_SCHEMA, Calibration, Flags, Shown, check_calibration, groups_of, head_cut
-from stillhouse.distill.cutting import Decision, Rows, TailCut, Unproven, decide
+from stillhouse.distill.beginning import begin, chosen_rows
+from stillhouse.distill.cut_step import (
+    CUTS_SCHEMA,
+    Calibration,
+    Flags,
+    Shown,
+    check_calibration,
+    groups_of,
+    head_cut,
+    judged_groups,
+)
+from stillhouse.distill.cutting import Decision, HeadCut, Rows, TailCut, Unproven, decide
+from stillhouse.distill.language import Lesson
 from stillhouse.distill.material import Row
+from stillhouse.distill.proxies_generation import Budget, Teaching, WritingProving
 from stillhouse.distill.quotas import strata_of
 from stillhouse.distill.scored import Scored
+from stillhouse.distill.stage_generation import loss_of, settings_of, trainable
 from stillhouse.errors import Problem
-from stillhouse.recipe.cuts import Given, Nothing
-from stillhouse.recipe.cuts_generation import Mask, WritingCuts
+from stillhouse.recipe.cuts import Given, Nothing, Quantile
+from stillhouse.recipe.cuts_generation import ABOUT_ANSWERS, Mask, WritingCuts
+from stillhouse.recipe.fields import values
 from stillhouse.recipe.generation import Generation
-from stillhouse.store import reached, write_json
+from stillhouse.store import reached, scratch_folder, write_json
 from stillhouse.workplace import Places, Progress, StageResult
 
 VERSION = 3
@@ -45,11 +61,32 @@ _REASONS = {
 }
 
 
+def reads(recipe: Generation) -> set[str]:
+    """Fields of other sections: with proxies, all that decides how the student is made and trained."""
+    section = recipe.distill.cuts
+    if section is None or section.proxy is None:
+        return set()
+    parts = tuple(f"distill.{part}." for part in ("student", "choose", "loss", "train"))
+    return {path for path, _, _ in values(recipe) if path.startswith(parts)}
+
+
 def check(recipe: Generation, cache: Path, base: Path) -> list[Problem]:
     """Calibration rows take a gold label, harm a group."""
     section = recipe.distill.cuts
     assert section is not None  # noqa: S101 - the plan has no such step otherwise
     return check_calibration(recipe, section.heads, [head.point for head in section.heads], section.calibration)
+
+
+def notes(recipe: Generation, cache: Path, base: Path) -> list[str]:
+    """What proxies will cost, which is more than anything else that this step does."""
+    section = recipe.distill.cuts
+    if section is None or section.proxy is None:
+        return []
+    number, budget = section.choices * section.proxy.seeds, section.proxy.budget
+    return [
+        f"cuts: up to {number} proxies of the student are taught to price them, which takes at most {budget:g} times"
+        f" the student's own training; each learns from no more than {budget / number:.1%} of the answers"
+    ]
 
 
 def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
@@ -67,7 +104,8 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
     progress("cutting", 0, 1)
     calibration = _calibration(section, places, scored, of_split["validation"])
     heads = [
-        head_cut(head, head.point, place, mine, calibration, proven=False) for place, head in enumerate(section.heads)
+        head_cut(head, head.point, place, mine, calibration, proven=head.score in ABOUT_ANSWERS)
+        for place, head in enumerate(section.heads)
     ]
     rows = Rows(
         mine.ids,
@@ -76,7 +114,17 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         groups,
         strata_of(None, sources, groups) if section.quotas and len(mine.ids) else None,
     )
-    decision = decide(rows, Unproven(_known(mine)), heads=heads, tail=_tail(section, mine))
+    proving = _proxies(recipe, places, progress, scored, heads, of_split["validation"]) if section.proxy else None
+    decision = decide(
+        rows,
+        Unproven(_known(mine)) if proving is None else proving,
+        heads=heads,
+        tail=_tail(section, mine),
+        margin=section.margin,
+        group_margin=section.group_margin,
+    )
+    if proving is not None and proving.short:
+        decision = replace(decision, notes=(*decision.notes, proving.short))
     masked = _masks(section, places, mine, decision)
     number = _tokens_masked(masked, mine.ids)
     turns = recipe.distill.choose.turns
@@ -96,12 +144,68 @@ def run(recipe: Generation, places: Places, progress: Progress) -> StageResult:
         summary["points"][name] = f"{tokens} tokens of {len(of_rows)} answers are read and not learned"
     summary["masked"] = {"rows": int((number > 0).sum()), "tokens": int(number.sum())}
     tail = section.tail.score if section.tail else None
-    told = cut_step.told(decision, section.heads, tail=tail, quotas=section.quotas)
+    told = cut_step.told(
+        decision, section.heads, tail=tail, quotas=section.quotas, figure=proving.figure if proving else "nll"
+    )
+    if proving is not None:
+        told["figure"] = proving.figure
+        summary["proxies"] = {"taught": proving.taught, "share_of_training": round(proving.cost, 4)}
     for one in told["heads"]:
         one["why"] = summary["points"][one["name"]]
     write_json(places.draft / "cuts.json", {"schema": CUTS_SCHEMA, "rows": "answers", **told, "summary": summary})
     progress("cutting", 1, 1)
     return StageResult(summary, {"decided_in_seconds": round(time.perf_counter() - started, 3)})
+
+
+def _proxies(
+    recipe: Generation,
+    places: Places,
+    progress: Progress,
+    scored: Scored,
+    heads: Sequence[HeadCut],
+    answers: Sequence[Row],
+) -> WritingProving:
+    """What proxies of the recipe's student are taught and judged by. answers: of validation documents."""
+    section = recipe.distill.cuts
+    assert section is not None and section.proxy is not None  # noqa: S101 - asked for where there are some
+    made = begin(recipe, places, progress, uncut=True)
+    settings, execution = settings_of(recipe)
+    mine, held = scored.of_split("train"), scored.of_split("validation")
+    of_train = {lesson.key: lesson for lesson in made.train.lessons}
+    pointed = masks.read(places.sealed("scores"))
+    masked = {head.title: pointed.get(head.title, {}) for head in section.heads if isinstance(head.point, Mask)}
+    # neither what a rule takes nor what is masked is an answer to be judged by
+    of_held: dict[str, Lesson] = {}
+    for lesson in made.held.lessons:
+        left = masks.without(lesson, {place for of_rows in masked.values() for place in of_rows.get(lesson.key, ())})
+        of_held |= {lesson.key: left} if left else {}
+    ruled = [cut.point.leaves(held.columns[cut.name]) for cut in heads if cut.point.kind == "hard"]
+    sound = ~np.any(ruled, axis=0) if ruled else np.ones(len(held.ids), dtype=bool)
+    rows = [place for place, key in enumerate(held.ids) if key in of_held]
+    judged = [of_held[held.ids[place]] for place in rows]
+    asked = [answers[place] for place in rows]
+    groups = groups_of(_documents(places, "validation", asked))
+    return WritingProving(
+        made.model,
+        [of_train.get(key) for key in mine.ids],
+        judged,
+        [row.document["id"] for row in asked],
+        Teaching(
+            made.signals,
+            loss_of(recipe.distill.loss),
+            settings,
+            execution,
+            partial(trainable, recipe),
+            made.vocabularies.head_real if made.vocabularies else None,
+        ),
+        Budget(section.proxy.budget, section.choices, section.proxy.seeds),
+        masked,
+        _known(mine),
+        judged_groups(None, groups),
+        sound[rows],
+        scratch_folder(places.draft) / "proxies",
+        lambda done, total: progress("teaching proxies", done, total),
+    )
 
 
 def _documents(places: Places, split: documents.Split, rows: Sequence[Row]) -> pa.Table:
@@ -149,8 +253,10 @@ def _tail(section: WritingCuts, mine: Scored) -> TailCut:
             return TailCut(scores, reason, 0.0)
         case Given():
             return TailCut(scores, reason, None, above=section.tail.point.at)
-        case _:
+        case Quantile():
             return TailCut(scores, reason, section.tail.point.share)
+        case _:
+            return TailCut(scores, reason, None, section.tail.point.shares)
 
 
 def _masks(section: WritingCuts, places: Places, mine: Scored, decision: Decision) -> dict[str, dict[str, list[int]]]:

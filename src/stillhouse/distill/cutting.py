@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from stillhouse.distill.pilot import Pilot, pilot
 from stillhouse.distill.points import Point, at
-from stillhouse.distill.prices import Compared, Price, Proving, price_list
+from stillhouse.distill.prices import Compared, Price, Proxies, price_list
 from stillhouse.distill.quotas import LIMIT, follows, quotas, select, strata_of
 from stillhouse.errors import StillhouseError
 from stillhouse.removal import Rate, removal_rates
@@ -72,13 +72,13 @@ class Rows:
 
 @dataclass(frozen=True)
 class Unproven:
-    """In place of a proxy: known: (N,) rows that a model has right before any training."""
+    """In place of proxies. mastered: (N,) rows that a model has right before any training."""
 
-    known: Flags
+    mastered: Flags
 
-    def right(self, keep: Flags) -> Flags:
+    def known(self, heart: Flags) -> Flags:
         """The same rows, whatever is taught."""
-        return self.known
+        return self.mastered
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Decision:
 
 def decide(
     rows: Rows,
-    proving: Proving | Unproven,
+    proving: Proxies | Unproven,
     *,
     heads: Sequence[HeadCut],
     tail: TailCut,
@@ -150,7 +150,7 @@ def decide(
     """Decide about every row.
 
     margin, group_margin: what a proven cut, and the pilot's tail, may cost the proxy, overall and in the worst-served
-    group; only :class:`Proving` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class, for a
+    group; only :class:`Proxies` can prove. Raises :class:`StillhouseError` for a rule that takes most of a class, for a
     firm cut that does not pay, and where no row would be left.
     """
     fate: list[Fate | None] = [None] * len(rows)
@@ -167,18 +167,18 @@ def decide(
         elif point.kind == "quantile" and rows.strata is not None:
             at_random, told = _by_chance(rows, cut.scores, heart, what=f"the score of {cut.name}")
             share = point.evidence.get("share", 0.0)
-            leaving = _by_quota(rows, cut.scores, heart, proving.right(heart), share=share, at_random=at_random)
+            leaving = _by_quota(rows, cut.scores, heart, proving.known(heart), share=share, at_random=at_random)
             followed += told
             torn += _whole_rows(rows, leaving, heart, share=share, what=cut.name)
             why = f"{point.why}, by quotas{_fewer(leaving, heart, share)}"
             # each stratum has a point of its own; told is the lowest
             point = replace(point, threshold=float(cut.scores[leaving].min()) if leaving.any() else None, why=why)
-        elif cut.proven and isinstance(proving, Proving) and leaving.any() and proving.judged.any():
-            found = proving.compare(proving.right(heart), proving.right(heart & ~leaving))
+        elif cut.proven and isinstance(proving, Proxies) and leaving.any() and proving.judged.any():
+            found = proving.compare(proving.taught_by(heart), proving.taught_by(heart & ~leaving))
             if not found.not_worse(margin, group_margin):
                 if cut.firm:
-                    raise _broken_promise(cut, found)
-                point = replace(point, threshold=None, why=f"left off, since it does not pay: {_words(found)}")
+                    raise _broken_promise(cut, found, proving)
+                point = replace(point, threshold=None, why=f"left off, since it does not pay: {_words(found, proving)}")
                 leaving = np.zeros(len(rows), dtype=bool)
         points[cut.name] = point
         if leaving.any():
@@ -202,7 +202,7 @@ def decide(
     rates = _rates(fate, rows)
     alarms = [_alarm(rate) for rate in rates if rate.verdict == "alarm"]
     notes = [*_weaker_promises(heads, points, heart), *followed, *notes, *torn, *alarms]
-    prices = tuple(price_list(proving, masks)) if isinstance(proving, Proving) else ()
+    prices = tuple(price_list(proving, masks)) if isinstance(proving, Proxies) else ()
     return Decision(tuple(fate), points, tail_point, lowest, trial, prices, rates, tuple(notes))
 
 
@@ -223,10 +223,10 @@ def _weaker_promises(heads: Sequence[HeadCut], points: Mapping[str, Point], hear
     return found
 
 
-def _broken_promise(cut: HeadCut, found: Compared) -> StillhouseError:
+def _broken_promise(cut: HeadCut, found: Compared, proving: Proxies) -> StillhouseError:
     return StillhouseError(
         f"`{cut.name}` does not pay, so that it would be left off, and then nothing is promised of the rows that stay:"
-        f" {_words(found)}",
+        f" {_words(found, proving)}",
         where="distill.cuts.heads",
         fix=f"allow it to cost so much (`distill.cuts.margin`, `group_margin`), take the rows whatever that costs"
         f" (`point: {{kind: given, at: {cut.point.threshold:.4g}}}`), or go on without the promise (`unmet: keep`)",
@@ -289,7 +289,7 @@ def _by_chance(rows: Rows, scores: Floats, heart: Flags, *, what: str) -> tuple[
 
 
 def _tail(
-    rows: Rows, proving: Proving | Unproven, tail: TailCut, heart: Flags, *, margin: float, group_margin: float
+    rows: Rows, proving: Proxies | Unproven, tail: TailCut, heart: Flags, *, margin: float, group_margin: float
 ) -> tuple[Point, Flags, Pilot | None, list[str]]:
     """The point of the tail, which rows leave by it, the pilot that chose it, and what the distiller should know."""
     nothing = np.zeros(len(rows), dtype=bool)
@@ -302,16 +302,16 @@ def _tail(
     notes: list[str] = []
     if rows.strata is not None:
         at_random, notes = _by_chance(rows, tail.scores, heart, what="the tail's score")
-    right = proving.right(heart)
+    known = proving.known(heart)
 
     def leaving(share: float) -> Flags:
-        return _by_quota(rows, tail.scores, heart, right, share=share, at_random=at_random)
+        return _by_quota(rows, tail.scores, heart, known, share=share, at_random=at_random)
 
     if tail.share is not None:
         mask = leaving(tail.share)
         why = f"{tail.share:.1%} set by hand{_fewer(mask, heart, tail.share)}"
         return Point("quantile", None, why, {"share": tail.share}), mask, None, notes
-    if not isinstance(proving, Proving):
+    if not isinstance(proving, Proxies):
         raise AssertionError("a pilot takes a proxy to train")
     found = pilot(proving, leaving, shares=tail.shares, margin=margin, group_margin=group_margin, keep=heart)
     mask = leaving(1 - found.share) if found.share < 1 else nothing
@@ -373,8 +373,11 @@ def _alarm(rate: Rate) -> str:
     return f"{rate.kind} {rate.value} lost {rate.rate:.1%} of its rows{more}: {why}"
 
 
-def _words(found: Compared) -> str:
-    group = ""
+def _words(found: Compared, proving: Proxies) -> str:
+    value, bound = proving.written(found.difference.value), proving.written(found.lower)
+    words = f"{value} {proving.unit} (bound {bound})"
     if found.group is not None and found.group_difference is not None and found.group_lower is not None:
-        group = f"; {found.group} {100 * found.group_difference:+.2f} (bound {100 * found.group_lower:+.2f})"
-    return f"{100 * found.difference.value:+.2f} points of the proxy's accuracy (bound {100 * found.lower:+.2f}){group}"
+        words += (
+            f"; {found.group} {proving.written(found.group_difference)} (bound {proving.written(found.group_lower)})"
+        )
+    return words

@@ -3,44 +3,39 @@
     found = pilot(proving, leaving, shares=(1.0, 0.8, 0.6, 0.4, 0.2), margin=0.005, group_margin=0.02)
     found.share                     # the smallest share that is shown to serve all rows, and the worst group, as well
 
-Candidates that are clearly worse drop out after the first and the second fold (Jamieson and Talwalkar 2016, arXiv
-1502.07943, successive halving, with a test in place of a rank), the others are judged on all.
+Candidates that are clearly worse drop out after the first and the second fold, or seed, the others are judged on all
+(Jamieson and Talwalkar 2016, arXiv 1502.07943, successive halving, with a test in place of a rank).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from stillhouse.distill.prices import Compared, Proving
-
-Flags = npt.NDArray[np.bool_]
-
-LEAST_ROWS = 400  # of fewer no difference of half a point can be told
+from stillhouse.distill.prices import Compared, Flags, Proxies, Values
 
 
 @dataclass(frozen=True)
 class Rung:
-    """What was found of one share: rows kept, folds it was judged on, and how it compares with keeping all."""
+    """What was found of one share: rows kept, folds (or seeds) it was judged on, the proxy's figure, and how it
+    compares with keeping all."""
 
     share: float
     rows: int
     folds: int
-    accuracy: float
+    value: float
     compared: Compared | None
     not_worse: bool
     why: str
 
-    def as_json(self) -> dict[str, Any]:
-        """For ``cuts.json``."""
+    def as_json(self, figure: str) -> dict[str, Any]:
+        """For ``cuts.json``, the value under the name of its figure."""
         compared = None if self.compared is None else self.compared.as_json()
-        return {**vars(self), "compared": compared}
+        told = {**vars(self), "compared": compared}
+        return {figure if name == "value" else name: one for name, one in told.items()}
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Pilot:
 
 
 def pilot(
-    proving: Proving,
+    proving: Proxies,
     leaving: Callable[[float], Flags],
     *,
     shares: Sequence[float],
@@ -66,33 +61,34 @@ def pilot(
 
     leaving: which rows (N,) leave when so large a share of them does. keep: rows (N,) that other cuts leave in place.
     """
-    keep = np.ones(len(proving.taught), dtype=bool) if keep is None else keep
+    keep = np.ones(proving.size, dtype=bool) if keep is None else keep
     total = int(keep.sum())
-    if total < LEAST_ROWS:
-        return Pilot(1.0, f"{total} rows are too few to tell: a pilot takes {LEAST_ROWS}", (), 0)
-    folds = [int(one) for one in np.unique(proving.folds)]
-    ranks = [folds[:1], folds[1:2], folds[2:]]
+    if few := proving.too_few(keep):
+        return Pilot(1.0, few, (), 0)
+    parts = proving.parts
+    ranks = [parts[:1], parts[1:2], parts[2:]]
     candidates = {1.0: keep, **{share: keep & ~leaving(1 - share) for share in shares if share < 1}}
-    right = {share: np.zeros(len(keep), dtype=bool) for share in candidates}
+    found: dict[float, Values] = {}
     dropped: dict[float, Rung] = {}
     seen: list[int] = []
     trained = 0
     for part in [one for one in ranks if one]:
         for share, kept in candidates.items():
             if share not in dropped:
-                right[share] |= proving.right(kept, folds=part)
-                trained += sum(int((kept & (proving.folds != fold)).sum()) for fold in part)
+                made = proving.taught_by(kept, parts=part)
+                found[share] = found[share] + made if share in found else made
+                trained += sum(proving.learned(kept, one) for one in part)
         seen += part
         for share in candidates:
             if share == 1 or share in dropped:
                 continue
-            compared = proving.compare(right[1.0], right[share], folds=seen)
+            compared = proving.compare(found[1.0], found[share], parts=seen)
             fine = compared.not_worse(margin, group_margin)
             lost = compared.difference.upper < -margin
-            if lost or len(seen) == len(folds):
+            if lost or len(seen) == len(parts):
                 why = "not worse" if fine else "clearly worse" if lost else "not shown to be as good"
-                dropped[share] = _rung(proving, share, candidates[share], right[share], seen, compared, fine, why)
-    whole = _rung(proving, 1.0, keep, right[1.0], seen, None, True, "all rows")
+                dropped[share] = _rung(proving, share, candidates[share], found[share], seen, compared, fine, why)
+    whole = _rung(proving, 1.0, keep, found[1.0], seen, None, True, "all rows")
     rungs = (whole, *(dropped[share] for share in sorted(dropped, reverse=True)))
     # from all rows downwards, and no further than the first that fails: less cannot be right where more was wrong
     share = 1.0
@@ -109,14 +105,13 @@ def pilot(
     return Pilot(share, why, rungs, trained)
 
 
-def _too_small(proving: Proving, first: Sequence[Rung], *, margin: float, group_margin: float) -> str:
-    """Words where the largest share failed for a group of which nobody could show what is asked: not even where no
-    answer changes does the score bound of n rows, −z²/(n + z²), lie above ``-group_margin``."""
+def _too_small(proving: Proxies, first: Sequence[Rung], *, margin: float, group_margin: float) -> str:
+    """Words where the largest share failed for a group of which nobody could show what is asked."""
     compared = first[0].compared if first else None
     if compared is None or compared.group is None or compared.lower <= -margin:
         return ""
-    rows = int((proving.rows() & proving.groups[compared.group]).sum())
-    needed = ceil(NormalDist().inv_cdf(0.95) ** 2 * (1 / group_margin - 1)) if group_margin else None
+    rows = int((proving.judged & proving.groups[compared.group]).sum())
+    needed = proving.rows_needed(group_margin)
     if needed is None or rows >= needed:
         return ""
     return (
@@ -126,14 +121,14 @@ def _too_small(proving: Proving, first: Sequence[Rung], *, margin: float, group_
 
 
 def _rung(
-    proving: Proving,
+    proving: Proxies,
     share: float,
     kept: Flags,
-    right: Flags,
-    folds: list[int],
+    found: Values,
+    parts: Sequence[int],
     compared: Compared | None,
     not_worse: bool,
     why: str,
 ) -> Rung:
-    rows = proving.rows(folds)
-    return Rung(share, int(kept.sum()), len(folds), float(right[rows].mean()), compared, not_worse, why)
+    value = proving.sign * proving.level(found, proving.rows(parts), parts)
+    return Rung(share, int(kept.sum()), len(parts), value, compared, not_worse, why)

@@ -1,8 +1,8 @@
 """What a cut costs and buys: a proxy student with and without it, judged on rows that it did not see.
 
-    proving = Proving(features, taught, folds, groups, judged)   # groups: name -> rows (N,)
-    proving.right(keep)                           # (N,) the proxy, taught the kept rows, says what the teacher said
-    compared = proving.compare(before, after)     # of two such arrays: difference, bound, worst group
+    proving = Proving(features, taught, folds, groups, judged)   # or WritingProving; both are Proxies
+    found = proving.taught_by(keep)               # what a proxy that is taught the kept rows makes of the judged ones
+    compared = proving.compare(before, after)     # of two such: difference, bound, worst group
     price_list(proving, {"label-doubt": leaves})  # none, all, and all but each
 
 Rows that are cut are judged too: whoever leaves rows out has to serve them all the same. What the teacher says is taken
@@ -11,6 +11,7 @@ for the truth, since gold labels are not looked at; where it is wrong, both side
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,20 +19,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.distill.probe import Matrix, held_out
-from stillhouse.distill.scores.labels import Floats
-from stillhouse.statistics import Interval, paired_difference, proportion
+from stillhouse.statistics import Interval
 
 Flags = npt.NDArray[np.bool_]
+Values = npt.NDArray[Any]  # what proxies make of the judged rows: each kind of proxy has its own
 
 LEAST = 50  # rows of a group that is judged on its own
 
 
 @dataclass(frozen=True)
 class Compared:
-    """after less before, in shares of right answers: of all rows, and of the group that is served worst.
+    """How much better after is than before: over all rows, and in the group that is served worst.
 
-    lower: one-sided 95 % bounds, by a score test (:mod:`stillhouse.statistics`). group: the one that is worst after;
+    In shares of right answers, or in nats a token. lower: one-sided 95 % bounds. group: the one that is worst after;
     group_difference: what it has then, less what the group that was worst before had before, which is taken as it is.
     """
 
@@ -52,101 +52,159 @@ class Compared:
 
 @dataclass(frozen=True)
 class Price:
-    """A line of the price list. rows: that are taught. seconds of training are in proportion to them.
+    """A line of the price list. rows: that are taught, of so many ``tokens`` where proxies read any. Seconds of
+    training are in proportion to them.
 
-    accuracy, worst: with 95 % intervals. against_none: the difference to no cut at all; ``None`` of that line itself.
+    value, worst: the proxy's figure, with 95 % intervals. against_none: the difference to no cut at all; ``None`` of
+    that line itself.
     """
 
     cuts: str
     rows: int
-    accuracy: Interval
+    value: Interval
     group: str | None
     worst: Interval | None
     against_none: Compared | None
+    tokens: int | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """For ``cuts.json``."""
-        return asdict(self)
+    def as_json(self, figure: str) -> dict[str, Any]:
+        """For ``cuts.json``, the value under the name of its figure."""
+        told = {figure if name == "value" else name: one for name, one in asdict(self).items()}
+        return {name: one for name, one in told.items() if name != "tokens" or one is not None}
 
 
-@dataclass(frozen=True)
-class Proving:
-    """The proxy's material. groups: rows (N,) of each group and class that is judged on its own; ``judged``: rows (N,)
-    that count at all."""
+class Proxies(ABC):
+    """Students made cheaper, which are taught one choice of cuts after the other.
 
-    features: Matrix
-    taught: Floats
-    folds: npt.NDArray[np.int64]
+    figure: what they are judged by, as reports call it; unit: of a gain. sign: -1 where less is better. groups: judged
+    rows (M,) of each group that is large enough to be judged on its own. judged: rows (M,) that count at all. masks:
+    cuts that take tokens and no rows.
+    """
+
+    figure: str
+    unit: str
+    sign: int = 1
     groups: Mapping[str, Flags]
     judged: Flags
+    masks: tuple[str, ...] = ()
 
-    def right(self, keep: Flags, *, folds: Sequence[int] | None = None) -> Flags:
-        """(N,) whether the proxy, taught the kept rows of all other folds, gives a row the label that the teacher gave.
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Rows N that can be taught."""
 
-        folds: those whose rows are judged, all if not given; other rows are False.
+    @property
+    @abstractmethod
+    def parts(self) -> list[int]:
+        """What a whole judgement is made of: folds or seeds."""
+
+    @abstractmethod
+    def taught_by(
+        self, keep: Flags, *, parts: Sequence[int] | None = None, masked: Sequence[str] | None = None
+    ) -> Values:
+        """What proxies that are taught the kept rows (N,) make of the judged ones; zero for all parts but ``parts``.
+
+        masked: the cuts of tokens that are in force, all if not given. What several parts make adds up.
         """
-        wanted = np.unique(self.folds) if folds is None else np.asarray(folds)
-        found = np.zeros(len(self.taught), dtype=bool)
-        for fold in wanted:
-            mine = self.folds == fold
-            said = held_out(self.features, self.taught, mine, keep=keep)
-            found[mine] = said.argmax(1) == self.taught[mine].argmax(1)
-        return found
 
-    def rows(self, folds: Sequence[int] | None = None) -> Flags:
-        """The judged rows of these folds."""
-        return self.judged if folds is None else self.judged & np.isin(self.folds, np.asarray(folds))
+    @abstractmethod
+    def known(self, heart: Flags) -> Flags:
+        """Rows (N,) that are mastered already, for quotas; heart: what may still be taught."""
 
-    def compare(self, before: Flags, after: Flags, *, folds: Sequence[int] | None = None) -> Compared:
-        """Paired over the judged rows of the folds."""
-        rows = self.rows(folds)
-        whole, lower = paired_difference(before[rows], after[rows], seed=0)
-        group = self.worst(after, rows)
+    @abstractmethod
+    def learned(self, keep: Flags, part: int) -> int:
+        """How many of the kept rows the proxy of one part is taught."""
+
+    @abstractmethod
+    def too_few(self, keep: Flags) -> str | None:
+        """In words, that a pilot can tell nothing here."""
+
+    @abstractmethod
+    def rows_needed(self, margin: float) -> int | None:
+        """Rows of a group below which no loss smaller than the margin could be shown; ``None`` where that depends."""
+
+    @abstractmethod
+    def level(self, found: Values, rows: Flags, parts: Sequence[int]) -> float:
+        """The figure over some rows (M,), times ``sign``, so that more is better."""
+
+    @abstractmethod
+    def interval(self, found: Values, rows: Flags) -> Interval:
+        """The figure as it is shown, with a 95 % interval."""
+
+    @abstractmethod
+    def gain(self, before: Values, after: Values, rows: Flags, parts: Sequence[int]) -> tuple[Interval, float]:
+        """By how much after is better, paired, and its one-sided 95 % lower bound."""
+
+    @abstractmethod
+    def written(self, gain: float) -> str:
+        """A gain, signed, in words whose ``unit`` is said once."""
+
+    def tokens(self, keep: Flags, masked: Sequence[str]) -> int | None:
+        """Tokens that training on the kept rows reads, where it reads any."""
+        return None
+
+    def rows(self, parts: Sequence[int]) -> Flags:
+        """The judged rows of these parts."""
+        return self.judged
+
+    def compare(self, before: Values, after: Values, *, parts: Sequence[int] | None = None) -> Compared:
+        """Paired over the judged rows of the parts, all if not given."""
+        parts = self.parts if parts is None else parts
+        rows = self.rows(parts)
+        whole, lower = self.gain(before, after, rows, parts)
+        group = self.worst(after, rows, parts)
         if group is None:
             return Compared(whole, lower, None, None, None)
         mine = rows & self.groups[group]
-        part, part_lower = paired_difference(before[mine], after[mine], seed=0)
+        part, part_lower = self.gain(before, after, mine, parts)
         # what this group had more than the one that was worst before it may lose
-        spare = float(before[mine].mean()) - min(float(before[rows & one].mean()) for one in self._large(rows))
+        large = [one for one in self.groups.values() if (rows & one).sum() >= LEAST]
+        spare = self.level(before, mine, parts) - min(self.level(before, rows & one, parts) for one in large)
         return Compared(whole, lower, group, part.value + spare, part_lower + spare)
 
-    def _large(self, rows: Flags) -> list[Flags]:
-        return [mine for mine in self.groups.values() if (rows & mine).sum() >= LEAST]
-
-    def worst(self, right: Flags, rows: Flags) -> str | None:
-        """The group with the smallest share of right answers; ``None`` where there is none of :data:`LEAST` rows."""
-        shares = {
-            name: float(right[rows & mine].mean()) for name, mine in self.groups.items() if (rows & mine).sum() >= LEAST
+    def worst(self, found: Values, rows: Flags, parts: Sequence[int]) -> str | None:
+        """The group that is served worst; ``None`` where there is none of :data:`LEAST` rows."""
+        levels = {
+            name: self.level(found, rows & mine, parts)
+            for name, mine in self.groups.items()
+            if (rows & mine).sum() >= LEAST
         }
-        return min(shares, key=lambda name: (shares[name], name), default=None)
+        return min(levels, key=lambda name: (levels[name], name), default=None)
 
-    def price(self, name: str, keep: Flags, right: Flags, none: Flags | None) -> Price:
+    def price(self, name: str, keep: Flags, found: Values, none: Values | None, *, masked: Sequence[str] = ()) -> Price:
         """The line of one choice of cuts."""
-        group = self.worst(right, self.judged)
+        group = self.worst(found, self.judged, self.parts)
         return Price(
             name,
             int(keep.sum()),
-            proportion(right[self.judged]),
+            self.interval(found, self.judged),
             group,
-            None if group is None else proportion(right[self.judged & self.groups[group]]),
-            None if none is None else self.compare(none, right),
+            None if group is None else self.interval(found, self.judged & self.groups[group]),
+            None if none is None else self.compare(none, found),
+            self.tokens(keep, masked),
         )
 
 
-def price_list(proving: Proving, cuts: Mapping[str, Flags]) -> list[Price]:
-    """No cut, all, and all but each: (N,) rows that leave, by the name of their cut; without judged rows nothing."""
+def price_list(proving: Proxies, cuts: Mapping[str, Flags]) -> list[Price]:
+    """No cut, all, and all but each: (N,) rows that leave, by the name of their cut; without judged rows nothing.
+
+    The proxies' own ``masks`` are cuts like the others.
+    """
     if not proving.judged.any():
         return []
-    nothing = np.ones(len(proving.taught), dtype=bool)
-    none = proving.right(nothing)
-    found = [proving.price("none", nothing, none, None)]
-    gone = {name: leaves for name, leaves in cuts.items() if leaves.any()}
-    if not gone:
-        return found
-    keep = ~np.any(list(gone.values()), axis=0)
-    found.append(proving.price("all", keep, proving.right(keep), none))
+    gone = [*(name for name, leaves in cuts.items() if leaves.any()), *proving.masks]
+    choices = {"none": [], "all": gone} if gone else {"none": []}
     if len(gone) > 1:
-        for name in gone:
-            others = ~np.any([leaves for other, leaves in gone.items() if other != name], axis=0)
-            found.append(proving.price(f"all but {name}", others, proving.right(others), none))
+        choices |= {f"all but {name}": [other for other in gone if other != name] for name in gone}
+    found: list[Price] = []
+    none: Values | None = None
+    for name, chosen in choices.items():
+        keep = np.ones(proving.size, dtype=bool)
+        for cut in chosen:
+            if cut in cuts:
+                keep &= ~cuts[cut]
+        masked = [cut for cut in chosen if cut not in cuts]
+        made = proving.taught_by(keep, masked=masked)
+        found.append(proving.price(name, keep, made, none, masked=masked))
+        none = made if none is None else none
     return found

@@ -111,8 +111,27 @@ def train_here(
     what: str,
 ) -> tuple[LanguageTrained, Any]:
     """The same, in this process, which may be one of several."""
-    section, lora, stretch = recipe.distill.train, recipe.distill.student.lora, recipe.distill.on_policy
-    precision = section.precision
+    settings, execution = settings_of(recipe)
+    model = trainable(recipe, made.model, settings.seed)
+    trained = train_language(
+        model,
+        lessons=made.train.lessons,
+        held=made.held.lessons,
+        signals=Gold() if control else made.signals,
+        loss=TokenLoss("cross-entropy") if control else loss_of(recipe.distill.loss),
+        settings=settings,
+        output=output,
+        on_policy=None if control else _on_policy(recipe, places, made),
+        real=made.vocabularies.head_real if made.vocabularies else None,
+        execution=execution,
+        progress=lambda done, total, _: progress(what, done, total),
+    )
+    return trained, merged(model) if recipe.distill.student.lora else model
+
+
+def settings_of(recipe: Generation) -> tuple[LanguageSettings, Execution]:
+    """The numbers of the student's training, and how it is done here."""
+    section, stretch, precision = recipe.distill.train, recipe.distill.on_policy, recipe.distill.train.precision
     placement = place(section.device, "auto" if precision == "auto" else precision)
     settings = LanguageSettings(
         epochs=section.epochs,
@@ -127,28 +146,21 @@ def train_here(
         extra_steps=stretch.steps if stretch else 0,
         precision="bfloat16" if placement.dtype == "bfloat16" else "float32",
     )
-    model = made.model.train().requires_grad_()
-    if lora is not None:
-        model = with_lora(model, rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=section.seed)
-    trained = train_language(
-        model,
-        lessons=made.train.lessons,
-        held=made.held.lessons,
-        signals=Gold() if control else made.signals,
-        loss=TokenLoss("cross-entropy") if control else loss_of(recipe.distill.loss),
-        settings=settings,
-        output=output,
-        on_policy=None if control else _on_policy(recipe, places, made),
-        real=made.vocabularies.head_real if made.vocabularies else None,
-        execution=Execution(
-            threads=section.threads,
-            use_cpu=placement.device == "cpu",
-            checkpointing=section.checkpointing,
-            report_to=section.report_to,
-        ),
-        progress=lambda done, total, _: progress(what, done, total),
+    execution = Execution(
+        threads=section.threads,
+        use_cpu=placement.device == "cpu",
+        checkpointing=section.checkpointing,
+        report_to=section.report_to,
     )
-    return trained, merged(model) if lora is not None else model
+    return settings, execution
+
+
+def trainable(recipe: Generation, model: Any, seed: int) -> Any:
+    """The model with all weights to be trained, or low-rank updates of them where the recipe asks for these."""
+    model, lora = model.train().requires_grad_(), recipe.distill.student.lora
+    if lora is None:
+        return model
+    return with_lora(model, rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=seed)
 
 
 def _on_policy(recipe: Generation, places: Places, made: Beginning) -> OnPolicy | None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from stillhouse.recipe.cuts import AnyHead, Given, Hard, Mixture, Nothing, Quantile, Risk, check_names, cutting
+from stillhouse.recipe.cuts import (
+    AnyHead,
+    Given,
+    Hard,
+    Mixture,
+    Nothing,
+    Pilot,
+    Quantile,
+    Risk,
+    check_names,
+    cutting,
+)
 from stillhouse.recipe.fields import Section, result
 
 # scores with a place in the answer, whose tokens can be left out of what is learned
@@ -81,19 +92,22 @@ class WritingTail(Section):
         result("What is looked at", enters="scores"),
     ]
     point: Annotated[
-        Nothing | Given | Quantile, Field(discriminator="kind", description="Where it is cut; none: it is only shown")
+        Nothing | Given | Quantile | Pilot,
+        Field(discriminator="kind", description="Where it is cut; none: it is only shown"),
     ]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_pilot(cls, given: Any) -> Any:
-        point = given.get("point") if isinstance(given, dict) else None
-        if isinstance(point, dict) and point.get("kind") == "pilot":
-            raise ValueError(
-                "a pilot trains several small students on every share, which for a model that writes costs more than"
-                " its cut can save: give the tail a share (`quantile`), a threshold (`given`) or `none`"
-            )
-        return given
+
+class Proxy(Section):
+    """Students like the one that is made, each taught a sample of the answers: what a cut costs and buys."""
+
+    budget: Annotated[
+        float,
+        cutting("What all proxies together may take, as a share of the student's own training", gt=0, le=100),
+    ] = 0.5
+    seeds: Annotated[
+        PositiveInt,
+        cutting("Samples of the answers, each in an order of its own, of every choice of cuts", ge=3, le=20),
+    ] = 3
 
 
 def _heads() -> tuple[WritingHead, ...]:
@@ -123,6 +137,25 @@ class WritingCuts(Section):
     quotas: Annotated[bool, cutting("Shares are cut within source and group, so that no group pays for the others")] = (
         True
     )
+    proxy: Annotated[
+        Proxy | None,
+        Field(description="Price the cuts by proxies; empty: they have no price", json_schema_extra={"enters": "cuts"}),
+    ] = None
+    margin: Annotated[
+        float, cutting("With proxies, a cut may bring them so many nats a token further from the teacher", gt=0)
+    ] = 0.02
+    group_margin: Annotated[float, cutting("And in the worst-served group so many", gt=0)] = 0.05
+
+    @property
+    def choices(self) -> int:
+        """How many choices of cuts proxies may be taught: those of the price list, of cuts on trial, and of a pilot."""
+        points = [*(head.point for head in self.heads), *((self.tail.point,) if self.tail else ())]
+        cuts = sum(not isinstance(point, Nothing) for point in points)
+        listed = 1 + (cuts > 0) + (cuts if cuts > 1 else 0)
+        tried = sum(head.score in ABOUT_ANSWERS and isinstance(head.point, Risk | Mixture) for head in self.heads)
+        shares = sum(len(point.shares) for point in points if isinstance(point, Pilot))
+        # both start from what stays before them
+        return listed + (tried + 1 if tried else 0) + (shares + 1 if shares else 0)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -137,4 +170,14 @@ class WritingCuts(Section):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         check_names(self.heads)
+        return self
+
+    @model_validator(mode="after")
+    def _a_pilot_has_proxies(self) -> Self:
+        if self.proxy is None and self.tail is not None and isinstance(self.tail.point, Pilot):
+            raise ValueError(
+                "a pilot trains several small students on every share, which of a model that writes may cost more than"
+                " its cut can save: say how much they may take (`distill.cuts.proxy: {budget: 0.5}`), or give the tail"
+                " a share (`quantile`), a threshold (`given`) or `none`"
+            )
         return self

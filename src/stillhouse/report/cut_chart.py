@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from stillhouse.chart import BINS, LETTERS, Chart, Cut
+from stillhouse.chart import BINS, LETTERS, Chart, Cut, gained
 from stillhouse.report.markup import Html, details, element
 from stillhouse.report.pictures import Mark, Role, Scale, axis, stacked, whisker
 from stillhouse.report.tables import Column, table
-from stillhouse.report.words import METRICS, count, signed
+from stillhouse.report.words import Metric, count, metric_of, signed
 
 _HIGH = 96  # pixels of the largest bar
-_ACCURACY = METRICS["accuracy"]
 _THREE = "Head: what would harm. Heart: what is taught. Tail: what teaches little."
 _VERDICTS = {"alarm": "more than its share"}
 
@@ -44,8 +43,8 @@ def cuts(chart: Chart) -> list[Html]:
         element("p", f"{count(len(fates))} {chart.what}, each in one of three cuts. {_THREE}"),
         *strip,
         *(_cut(one, np.array(fates)) for one in chart.cuts),
-        *_prices(chart.told["prices"]),
-        *_pilot(chart.told["tail"]["rungs"]),
+        *_prices(chart.told["prices"], chart.figure),
+        *_pilot(chart),
         *_strata(chart.told["strata"]),
         *(element("p", note, class_="note") for note in chart.told["notes"]),
     ]
@@ -101,29 +100,35 @@ def _histogram(cut: Cut, fates: Any) -> Html:
     return element("svg", *parts, class_="histogram", height=_HIGH + 36, role="img", aria_label=signed(name))
 
 
-def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Html]:
-    """The proxy's accuracy with each choice of cuts, over all rows and in the worst group."""
+def _prices(prices: Sequence[Mapping[str, Any]], figure: str) -> list[Html]:
+    """The proxy's figure with each choice of cuts, over all rows and in the worst group; nothing where none was
+    trained."""
     if not prices:
         return []
-    values = [one[key] for one in prices for key in ("accuracy", "worst") if one[key] is not None]
+    metric = metric_of(figure)
+    values = [one[key] for one in prices for key in (figure, "worst") if one[key] is not None]
     scale = Scale.over([value[edge] for value in values for edge in ("value", "lower", "upper")])
+    tokens = "tokens" in prices[0]
     rows = [
         [
             str(one["cuts"]),
-            whisker(scale, *_marks(one)),
+            whisker(scale, *_marks(one, figure)),
             count(one["rows"]),
-            _figure(one["accuracy"]),
-            "" if one["worst"] is None else f"{_figure(one['worst'])}, {one['group']}",
-            _against(one["against_none"]),
+            *([count(one["tokens"])] if tokens else []),
+            _figure(one[figure], metric),
+            "" if one["worst"] is None else f"{_figure(one['worst'], metric)}, {one['group']}",
+            _against(one["against_none"], figure),
         ]
         for one in prices
     ]
+    name = metric.name.lower() if figure == "accuracy" else metric.name
     columns = [
         Column("cuts"),
-        Column("on the scale", "picture", axis(scale, _ACCURACY)),
+        Column("on the scale", "picture", axis(scale, metric)),
         Column("rows taught", "number"),
-        Column("accuracy, all rows", "number"),
-        Column("accuracy, worst group", "number"),
+        *([Column("tokens an epoch", "number")] if tokens else []),
+        Column(f"{name}, all rows", "number"),
+        Column(f"{name}, worst group", "number"),
         Column("against no cuts"),
     ]
     intro = (
@@ -133,47 +138,50 @@ def _prices(prices: Sequence[Mapping[str, Any]]) -> list[Html]:
     return [
         element("h3", "What the cuts cost and buy"),
         element("p", intro),
-        table("Accuracy of the proxy with each choice of cuts", columns, rows, class_="prices", heard=True),
+        table(f"{metric.name} of the proxy with each choice of cuts", columns, rows, class_="prices", heard=True),
     ]
 
 
-def _marks(price: Mapping[str, Any]) -> list[Mark]:
-    roles: tuple[tuple[str, Role], ...] = (("accuracy", "shipped"), ("worst", "baseline"))
+def _marks(price: Mapping[str, Any], figure: str) -> list[Mark]:
+    roles: tuple[tuple[str, Role], ...] = ((figure, "shipped"), ("worst", "baseline"))
     found = [(role, price[key]) for key, role in roles if price[key]]
     return [Mark(role, value["value"], value["lower"], value["upper"]) for role, value in found]
 
 
-def _figure(value: Mapping[str, Any]) -> str:
-    return f"{_ACCURACY.written(value['value'])} ({_ACCURACY.span(value['lower'], value['upper'])})"
+def _figure(value: Mapping[str, Any], metric: Metric) -> str:
+    return f"{metric.written(value['value'])} ({metric.span(value['lower'], value['upper'])})"
 
 
-def _against(one: Mapping[str, Any] | None) -> str:
+def _against(one: Mapping[str, Any] | None, figure: str) -> str:
     if one is None:
         return ""
-    words = f"{100 * one['difference']['value']:+.2f} points, lower bound {100 * one['lower']:+.2f}"
+    words = f"{gained(one['difference']['value'], figure)}, lower bound {gained(one['lower'], figure).split()[0]}"
     if one["group_difference"] is not None:
-        words += f"; {100 * one['group_difference']:+.2f} in {one['group']}"
+        words += f"; {gained(one['group_difference'], figure).split()[0]} in {one['group']}"
     return signed(words)
 
 
-def _pilot(rungs: Sequence[Mapping[str, Any]]) -> list[Html]:
+def _pilot(chart: Chart) -> list[Html]:
+    rungs = chart.told["tail"]["rungs"]
     if not rungs:
         return []
+    metric = metric_of(chart.figure)
     rows = [
         [
             f"keep {one['share']:.0%}",
             count(one["rows"]),
             f"{one['folds']} of {rungs[0]['folds']}",
-            _ACCURACY.written(one["accuracy"]),
-            _against(one["compared"]),
+            metric.written(one[chart.figure]),
+            _against(one["compared"], chart.figure),
             str(one["why"]),
         ]
         for one in rungs
     ]
+    name = metric.name.lower() if chart.figure == "accuracy" else metric.name
     columns = [
         Column("share"),
-        *(Column(name, "number") for name in ("rows", "judged on folds", "proxy's accuracy")),
-        Column("against all rows of these folds"),
+        *(Column(words, "number") for words in ("rows", f"judged on {chart.parts}", f"proxy's {name}")),
+        Column(f"against all rows of these {chart.parts}"),
         Column("found"),
     ]
     return [element("h3", "The pilot: how small a share would do"), table("The pilot", columns, rows, heard=True)]

@@ -15,7 +15,15 @@ import torch
 
 from stillhouse.distill.language.lessons import Gold, Lesson, Live, Signals, Stored
 from stillhouse.distill.language.on_policy import OnPolicy, OnPolicyPlan
-from stillhouse.distill.language.run import Execution, LanguageRun, LanguageSettings, check_run, measure
+from stillhouse.distill.language.run import (
+    Execution,
+    LanguageRun,
+    LanguageSettings,
+    autocast_of,
+    check_run,
+    measure,
+    measure_each,
+)
 from stillhouse.distill.token_losses import TokenLoss
 from stillhouse.distill.training_run import Progress, joined
 
@@ -30,7 +38,9 @@ __all__ = [
     "OnPolicyPlan",
     "Signals",
     "Stored",
+    "autocast_of",
     "measure",
+    "measure_each",
     "train_language",
 ]
 

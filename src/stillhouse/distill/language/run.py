@@ -198,8 +198,7 @@ class LanguageRun(TrainingRun):
 
     def autocast(self) -> Any:
         """Products in the settings' precision; weights and sums stay in float32."""
-        kind = next(self.model.parameters()).device.type
-        return torch.autocast(kind, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+        return autocast_of(self.model, self.settings.precision)
 
     def evaluate(self, step: int, learning_rate: float) -> dict[str, float]:
         """The student on the held-out lessons: ``held_kl`` to the stored signal (up to a constant, where that holds
@@ -235,6 +234,12 @@ class LanguageRun(TrainingRun):
             yield self.on_policy.describe().encode()
 
 
+def autocast_of(model: Any, precision: str) -> Any:
+    """Products in ``precision`` on the device of the model."""
+    kind = next(model.parameters()).device.type
+    return torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def measure(
     model: Any, head: Head, lessons: Sequence[Lesson], signals: Signals, autocast: Callable[[], Any]
 ) -> dict[str, float]:
@@ -242,23 +247,30 @@ def measure(
 
     Where the teacher is stored sparsely, also the mass of each on the exact entries: teacher_mass, student_mass.
     """
+    sums: dict[str, float] = {}
+    for found in measure_each(model, head, lessons, signals, autocast):
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + value
+    return {name: value / max(1, sum(lesson.learned for lesson in lessons)) for name, value in sums.items()}
+
+
+def measure_each(
+    model: Any, head: Head, lessons: Sequence[Lesson], signals: Signals, autocast: Callable[[], Any]
+) -> list[dict[str, float]]:
+    """The same of each lesson, as sums over its learned tokens."""
     was_training = model.training
     model.eval()
-    sums: dict[str, float] = {}
-    tokens = 0
+    found = []
     try:
         with torch.no_grad():
             for lesson in lessons:
                 batch = batch_of([(0,)], [lesson])
                 with autocast():
-                    states = states_of(model, batch)
-                    logits = head_logits(states, head)
-                for name, value in _compared(logits, batch, signals).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                tokens += lesson.learned
+                    logits = head_logits(states_of(model, batch), head)
+                found.append(_compared(logits, batch, signals))
     finally:
         model.train(was_training)
-    return {name: value / max(1, tokens) for name, value in sums.items()}
+    return found
 
 
 def _compared(logits: Tensor, batch: Batch, signals: Signals) -> dict[str, float]:
