@@ -322,7 +322,7 @@ def test_the_list_of_a_run_says_that_a_planted_half_pays_to_be_cut_and_is_shown(
     chart, stages = Chart.read(done.folder), stage_summaries(done.folder)
     lines = {one["cuts"]: one for one in chart.told["prices"]}
     paid = lines["all"] if "all but tail" not in lines else lines["all but tail"]
-    assert paid["against_none"]["lower"] > 0 and paid["group"] == "kind usual"
+    assert paid["against_none"]["lower"] > 0 and paid["group"] == "group kind usual"
     assert paid["tokens"] < lines["none"]["tokens"] and "accuracy" not in paid
     proxies = stages["3-cuts"]["proxies"]
     assert 0 < proxies["share_of_training"] <= 14.0 and proxies["taught"] >= 6
