@@ -37,9 +37,9 @@ check: equip  ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# a file's tests stay in one process, which makes its fixtures once; their models are too small for a second thread
+# a file's tests stay in one process, which makes its fixtures once
 test: check  ## everything that must hold before a change lands
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 fix: equip  ## mend what can be mended by itself
 	$(BIN)/ruff check --fix src tests bench

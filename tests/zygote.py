@@ -18,7 +18,6 @@ from pathlib import Path
 import accelerate  # noqa: F401 - imported here so that no child has to
 import onnxruntime  # noqa: F401
 import sklearn.linear_model  # noqa: F401
-import torch
 import transformers.models.bert.modeling_bert
 import transformers.models.llama.modeling_llama  # noqa: F401
 
@@ -42,7 +41,6 @@ def child(order: dict[str, object], reached: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     store.observe_commit_points(observe)
-    torch.set_num_threads(1)
     execute.run(parse_recipe(order["recipe"]), base=Path())
 
 
