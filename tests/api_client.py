@@ -136,7 +136,7 @@ def main() -> None:
 
     store.observe_commit_points(observe)
     key = Key(sys.argv[6])
-    client = ApiClient(Endpoint(url, "tiny"), key=key, limits=HASTY, checks=CHECKS)
+    client = ApiClient(Endpoint(url, "tiny"), key=key, limits=QUICK, checks=CHECKS)
     with AnswerStore(Path(path)) as answers:
         asked = ask([question(row) for row in range(int(rows))], client, store=answers)
         failures = {failure.key: failure.reason for failure in asked.failures}

@@ -54,7 +54,7 @@ HERE = Path(__file__).parent
 
 
 def test_killed_three_times_500_prompts_become_500_rows_and_nothing_saved_is_asked_again(tmp_path: Path) -> None:
-    with HostileServer(seed=1, key=KEY) as server:
+    with HostileServer(seed=1, key=KEY, hang=0) as server:  # hangs up, so that no clock decides what is late
         resumed = killed_and_resumed(server, tmp_path, 500, (90, 130, 120), KEY)
         assert not resumed.again
         assert sorted((*resumed.answers, *resumed.reasons)) == list(range(500))
@@ -83,17 +83,17 @@ def test_killed_three_times_500_prompts_become_500_rows_and_nothing_saved_is_ask
 
 @pytest.mark.parametrize("change", ["nothing", "concurrency", "budget", "checks", "rows"])
 def test_what_changes_no_answer_asks_nothing_again(tmp_path: Path, change: str) -> None:
-    with HostileServer(seed=2, hostile=0.5) as server:
-        first = asked_of(server, tmp_path / "a.sqlite", list(range(60)), limits=HASTY)
+    with HostileServer(seed=2, hostile=0.5, hang=0) as server:
+        first = asked_of(server, tmp_path / "a.sqlite", list(range(60)), limits=QUICK)
         before = Counter(server.calls)
         lost = {failure.key for failure in first.failures if failure.reason not in RULES}
         options: dict[str, Any] = {
-            "concurrency": {"limits": replace(HASTY, concurrency=3)},
+            "concurrency": {"limits": replace(QUICK, concurrency=3)},
             "budget": {"budget": Budget(tokens=10**9)},
             "checks": {"checks": Checks()},
         }.get(change, {})
         rows = list(range(80 if change == "rows" else 60))
-        options.setdefault("limits", HASTY)
+        options.setdefault("limits", QUICK)
         second = asked_of(server, tmp_path / "a.sqlite", rows, **options)
         assert second.known == 60 - len(lost)
         assert len(second.answers) + len(second.failures) == len(rows)
@@ -267,7 +267,7 @@ def test_the_key_is_in_no_file_log_error_or_record(
     caplog.set_level(logging.DEBUG)
     kinds = ["429 without", "500", "503 in HTML", "error with 200", "rejected", "off-list", "hang", "cut", "reset"]
     with Scripted({row: [kind] for row, kind in enumerate(kinds)}, key=KEY) as server:
-        limits = replace(HASTY, attempts=2, asks=1)
+        limits = replace(HASTY, attempts=2, asks=1, timeout=2)
         asked = asked_of(server, tmp_path / "a.sqlite", list(range(12)), key=KEY, limits=limits)
         with pytest.raises(StillhouseError, match="refuses the key") as refused:
             asked_of(server, tmp_path / "b.sqlite", [0], key=KEY + "x")
