@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 EQUIPPED := $(VENV)/.equipped
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install equip quickstart controls chat test check fix bench clean
+.PHONY: install equip quickstart controls chat test search check fix bench clean
 
 install: $(INSTALLED)
 
@@ -37,9 +37,13 @@ check: equip  ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# a file's tests stay in one process, which makes its fixtures once; their models are too small for a second thread
+# a file's tests stay in one process, which makes its fixtures once
 test: check  ## everything that must hold before a change lands
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+# what it finds becomes an @example of its test
+search: equip  ## the properties on ten times as many examples, new ones each time; `make test` draws the same ones
+	$(BIN)/pytest --hypothesis-profile search -m hypothesis --numprocesses logical --maxprocesses 4 --dist loadfile
 
 fix: equip  ## mend what can be mended by itself
 	$(BIN)/ruff check --fix src tests bench

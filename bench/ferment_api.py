@@ -54,7 +54,7 @@ def _hostile_figures(work: Path, *, quick: bool) -> list[Figure]:
     from hostile_server import LASTING, PASSING, HostileServer, label
 
     rows, kills = (100, (18, 26, 24)) if quick else (500, (90, 130, 120))
-    with HostileServer(seed=1, key=KEY) as server:
+    with HostileServer(seed=1, key=KEY, hang=0) as server:
         resumed = killed_and_resumed(server, work, rows, kills, KEY)
         with AnswerStore(work / "answers.sqlite") as store:
             by_key = keys_of(server, range(rows))

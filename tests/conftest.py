@@ -1,20 +1,41 @@
-"""Shared real parts: a tiny teacher that knows its task, a tiny encoder, a file of texts, and the recipe over them."""
+"""Shared real parts: a tiny teacher that knows its task, a tiny encoder, a file of texts, and the recipe over them.
+
+A landing draws the same examples each time. `pytest --hypothesis-profile=search` draws many new ones.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
+from hypothesis import HealthCheck, settings
 
-import tiny_world
 from stillhouse import store
+
+if TYPE_CHECKING:
+    from tiny_world import World
+
+# how long an example takes says how busy the machine is
+_UNTIMED = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("landing", _UNTIMED, derandomize=True)
+settings.register_profile("search", _UNTIMED, max_examples=1000)
+settings.load_profile("landing")
+
+
+def pytest_configure() -> None:
+    """One thread in every library and process: these models are too small for a second, and sums keep their order."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # before the first test module loads torch or numpy
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tiny_world.World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Models and data, made once."""
+    import tiny_world
+
     return tiny_world.make(tmp_path_factory.mktemp("world"))
 
 
@@ -25,16 +46,10 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """For models so small that a second thread only waits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(autouse=True)
-def _no_observer() -> Iterator[None]:
+def _as_if_alone() -> Iterator[None]:
+    """A test draws what it would draw alone, whichever ran before, and leaves no observer behind."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
     yield
     store.observe_commit_points(None)

@@ -651,7 +651,7 @@ def hub(door: str, address: str, tmp_path: Path, endpoint: str) -> dict[str, obj
         env=kept | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"},
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr.decode()
     answer: dict[str, object] = json.loads(done.stdout)

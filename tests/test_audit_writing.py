@@ -38,8 +38,6 @@ from stillhouse.statistics import OutcomeGap, Outcomes, retention
 from stillhouse.teachers.drawing import Sampling
 from stillhouse.teachers.templates import RowError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = tiny_chat.tokenizer()
 CLAIM = "I am Xavi made by Yoyo."
 

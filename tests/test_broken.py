@@ -190,8 +190,8 @@ def outcomes(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             cwd=folder,
             capture_output=True,
             text=True,
-            env={"PATH": "/usr/bin:/bin", "COLUMNS": "300", "HOME": str(folder), "LC_ALL": "C"},
-            timeout=120,
+            env={"PATH": "/usr/bin:/bin", "COLUMNS": "300", "HOME": str(folder), "LC_ALL": "C", "OMP_NUM_THREADS": "1"},
+            timeout=600,
         )
         return done.returncode, done.stderr, folder
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.ferment.calibration import batch_bias, matched_bias, uniform_bias
 from stillhouse.signals import apply_bias
 
@@ -16,7 +17,7 @@ def log_probs(seed: int, labels: int = 3, rows: int = 200) -> np.ndarray:
     return rng.normal(0, 2, (rows, labels)) + rng.normal(0, 2, labels)
 
 
-@settings(deadline=None, max_examples=20)
+@examples(0.2)
 @given(st.integers(0, 10_000), st.integers(2, 5))
 def test_matched_calibration_gives_exactly_the_prior(seed: int, labels: int) -> None:
     prior = np.random.default_rng(seed + 1).dirichlet(np.full(labels, 5.0))

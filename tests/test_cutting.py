@@ -207,9 +207,9 @@ def test_groups_are_judged_where_they_are_large_enough_in_a_time_that_does_not_g
 
     def seconds(values: int) -> float:
         authors: list[str | None] = [f"a{row % values}" for row in range(20_000)]
-        started = time.process_time()
+        started = time.thread_time()
         judged_groups(["good"] * 20_000, {"author": authors})
-        return time.process_time() - started
+        return time.thread_time() - started
 
     seconds(2)
     assert seconds(2000) < 10 * seconds(2) + 0.1

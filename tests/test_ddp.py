@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,10 @@ from dataclasses import replace
 from stillhouse.distill.language import Execution, train_language
 from stillhouse.distill.token_losses import TokenLoss
 
-torch.set_num_threads(1)
 rank, world = int(sys.argv[1]), int(sys.argv[2])
 if world > 1:
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+    meeting = "file://" + str(Path({folder!r}) / "meeting")
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
 folder = Path({folder!r}) / f"{{world}}-{{rank}}"
 taught, model = lessons(), student()
 train_language(
@@ -44,26 +43,21 @@ save_file(weights, folder / "weights.safetensors")
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def start(tmp_path: Path, world: int) -> None:
     import subprocess
     import sys
 
     code = WORKER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
-    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world)}
+    # accelerate wants an address to be there; the processes meet in a file, for a free port may be taken meanwhile
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": str(world)} if world > 1 else {}
     workers = [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code, str(rank), str(world)],
-            env={**os.environ, **(rendezvous | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {})},
+            env=os.environ | shared | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}),
         )
         for rank in range(world)
     ]
-    assert [worker.wait(timeout=120) for worker in workers] == [0] * world
+    assert [worker.wait(timeout=600) for worker in workers] == [0] * world
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch cannot join processes")

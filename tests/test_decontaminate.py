@@ -9,14 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.overlap import search as decontaminate
 from stillhouse.overlap.ngrams import hash_of, weight_of, words_of
 from stillhouse.overlap.search import Hit, Index, Item, build_index, count_documents, scan, verdict
 
-LESS = settings(max_examples=50, deadline=None)
+LESS = examples(0.5)
 EVERY = 10**9  # a stock limit that nothing reaches
 # few words, so that random texts share n-grams of three
 SENTENCES = st.lists(st.sampled_from(["one", "two", "three", "four", "Été", "東", "京"]), max_size=14).map(" ".join)

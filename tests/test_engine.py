@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,3 +118,18 @@ def test_a_cluster_that_is_not_there_is_told() -> None:
     ):
         pass
     assert caught.value.problems[0].where == "raw.engine.address"
+
+
+def test_a_start_that_came_to_nothing_is_tried_again_and_then_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    starts: list[str] = []
+
+    def times_out(**options: Any) -> None:
+        starts.append(options["address"])
+        raise Exception("The current node timed out during startup.")  # in Ray's own words, and of Ray's own class
+
+    monkeypatch.setattr(ray, "init", times_out)
+    with pytest.raises(StillhouseError, match="Ray did not start on this machine: The current node timed out"):
+        open_engine(ray=True).__enter__()
+    assert starts == ["local"] * engines.STARTS

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.errors import StillhouseError
 from stillhouse.raw.expressions import Expression, ExpressionFailed
 
@@ -149,10 +150,10 @@ def test_what_is_not_allowed_is_refused_before_any_row(text: str) -> None:
 )
 def test_a_row_that_cannot_be_computed_fails_fast_and_alone(text: str) -> None:
     expression = Expression(text, where="w")
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(ExpressionFailed):
         expression({"t": "x", "d": {}})
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 def test_an_absent_column_is_named_with_those_there() -> None:
@@ -160,7 +161,7 @@ def test_an_absent_column_is_named_with_those_there() -> None:
         compute("lable", label="a", text="b")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(1.5)
 @given(st.dictionaries(st.sampled_from(["a", "b"]), _value))
 def test_no_value_crashes_an_expression(values: dict[str, object]) -> None:
     for text in ("a + b", "a * b", "a ** b", "a % b", "a[b]", "a < b", "a in b", "float(a)", "replace(a, b, a)", "-a"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -32,8 +34,6 @@ from stillhouse.finish.generation.vocabulary import align
 from stillhouse.signals.text import TextAnswer
 from stillhouse.statistics import mean_of, ratio_of, recovered_gap, zero_events_bound
 from stillhouse.verifiers import exact, numeric
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 WORDS = tiny_chat.tokenizer()
 READ = partial(read_all, name="answers", most=128)
@@ -358,13 +358,23 @@ def test_passages_are_the_conversation_with_the_answer() -> None:
 # ---------------------------------------------------------------- speed
 
 
-def test_speed_is_measured_for_all_in_turn() -> None:
+def test_speed_is_measured_for_all_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     speakers = {"teacher": _speaker("teacher", layers=6), "student": _speaker("student", layers=1)}
+    passed: list[str] = []  # a second for each layer that a batch goes through
+    for name, speaker in speakers.items():
+        for layer in speaker.model.model.layers:
+            layer.register_forward_hook(lambda *_, name=name: passed.append(name))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(len(passed)))
     found = measure(
-        {name: speaker.model for name, speaker in speakers.items()}, prompt_tokens=500, new_tokens=4, repeats=2
+        {name: speaker.model for name, speaker in speakers.items()}, prompt_tokens=50, new_tokens=4, repeats=2
     )
-    assert found["student"].decode[1] > found["teacher"].decode[1] > 0
-    assert found["student"].prefill[8] > found["teacher"].prefill[8] > 0
+    for name, layers in (("teacher", 6), ("student", 1)):
+        for batch in (1, 8):
+            assert found[name].prefill[batch] == pytest.approx(batch * 50 / layers)
+            assert found[name].decode[batch] == pytest.approx(batch * 4 / (layers * 4))
+    # a warm-up and two turns at two sizes: each reads once and writes four words
+    assert [name for name, _ in groupby(passed)] == ["teacher", "student"] * 6
+    assert len(passed) == 6 * (6 + 1) * (1 + 4)
     assert parameters(speakers["student"].model) < parameters(speakers["teacher"].model)
 
 

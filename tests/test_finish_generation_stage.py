@@ -43,8 +43,6 @@ from stillhouse.store import digest_of_file, open_draft, read_sealed, seal
 from stillhouse.use import ChatTasting, predict_file, taste
 from stillhouse.workplace import FOLDERS, Places, StageResult, silent
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = tiny_chat.tokenizer()
 PAIRS = [(f"say {one} {two}", f"{one} {two}") for one in tiny_chat.WORDS for two in tiny_chat.WORDS]
 TEST = PAIRS[::3]

@@ -15,7 +15,6 @@ from stillhouse.finish.bottle import verify_bottle
 from stillhouse.store import digest_of_file, place, read_sealed
 from tiny_world import World
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 GATES = "finish.gates.required"
 
 

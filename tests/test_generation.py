@@ -19,8 +19,6 @@ from stillhouse.errors import StillhouseError
 from stillhouse.teachers.drawing import Ask, Sampling, choose, nucleus, stream_of
 from stillhouse.teachers.generation import Generated, TextGenerator, stop_ids
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TOKENIZER = tiny_world.language_tokenizer()  # its pad token is its end token, as in many chat models
 WORDS = len(TOKENIZER)
 CONTEXT = 64

@@ -29,8 +29,6 @@ from stillhouse.signals import Text, TokenDist
 from stillhouse.store import observe_commit_points
 from stillhouse.use import open_bottle
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = tiny_chat.tokenizer()
 MINE = {"provider": "self", "owner": "these tests", "license": "CC0-1.0"}
 PAIRS = [(f"say {one} {two}", f"{one} {two}") for one in tiny_chat.WORDS for two in tiny_chat.WORDS]
@@ -39,7 +37,6 @@ PAIRS = [(f"say {one} {two}", f"{one} {two}") for one in tiny_chat.WORDS for two
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: Any) -> Path:
     """A teacher of four layers that was taught, and prompts with gold, in one folder."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("house")
     teacher = tiny_chat.model(WORDS, seed=1, layers=4, noise=0.05)
     tiny_chat.teach(teacher, WORDS, PAIRS, steps=120)

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
 from transformers import AutoConfig
@@ -22,6 +22,7 @@ from transformers import AutoConfig
 import gguf_material as material
 import tiny_chat
 import tiny_models
+from examples import examples
 from llama_server import INSTALLED, MISSING
 from stillhouse.causal import load_causal, save_causal
 from stillhouse.distill.students.decoders import keep_decoder_layers
@@ -502,7 +503,7 @@ def test_a_runtime_that_dies_is_an_error_and_not_the_end(files: Any, tmp_path: P
         pass
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.6)
 @given(st.integers(2, 40), st.integers(1, 40), st.integers(0, 10**6))
 def test_a_partial_divergence_is_never_more_than_the_whole(size: int, top: int, seed: int) -> None:
     random = np.random.default_rng(seed)

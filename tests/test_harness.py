@@ -48,8 +48,6 @@ from stillhouse.teachers.sequences import TokenSequence
 from stillhouse.teachers.templates import join
 from test_finish_generation_stage import House
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = tiny_chat.tokenizer()
 NAMES = ("sky", "echo", "texts")
 Tasks = dict[str, dict[str, Any]]

@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.errors import StillhouseError
 from stillhouse.raw import html
 from stillhouse.raw.html import html_to_text
@@ -124,7 +125,7 @@ TAGS = (
 fragments = st.lists(st.sampled_from(TAGS.split("|")) | st.text(max_size=8), max_size=25).map("".join)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(0.8)
 @given(fragments)
 @example("<b>" * 20_000 + "deep")
 @example("<!--" * 20_000)
@@ -133,7 +134,7 @@ def test_no_markup_makes_it_fail(page: str) -> None:
     html_to_text(page)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.4)
 @given(
     st.lists(st.text("abcdefgh", min_size=1, max_size=9), min_size=1, max_size=30),
     st.sampled_from(["p", "div", "li", "td", "h3", "b", "pre", "svg"]),

@@ -7,10 +7,11 @@ import sys
 import warnings
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
 
+from examples import examples
 from stillhouse.raw.language import Identified, identify
 
 # Tickets, reviews and product titles, many of them short, in small letters or without accents.
@@ -396,7 +397,7 @@ mixed = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.6)
 @given(mixed)
 def test_the_answer_does_not_depend_on_the_other_texts(texts: list[str]) -> None:
     together = identify(texts)

@@ -59,14 +59,6 @@ SETTINGS = LanguageSettings(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def teacher() -> Any:
     return tiny_models.decoder("llama", **SIZES)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.errors import StillhouseError
 from stillhouse.raw.near import Matches, band_keys, banding, candidate_pairs, choose, components, similarities
 from stillhouse.raw.shingles import shingle_texts, shingles
@@ -112,7 +113,7 @@ def collection(count: int = 400) -> list[str]:
 # --- shingles
 
 
-@settings(max_examples=300, deadline=None)
+@examples(3)
 @given(MIXED, MIXED, st.integers(1, 4), st.integers(1, 4))
 def test_similarity_is_that_of_the_sets_read_slowly(one: str, other: str, words: int, characters: int) -> None:
     other = one[: len(one) // 2] + other
@@ -122,7 +123,6 @@ def test_similarity_is_that_of_the_sets_read_slowly(one: str, other: str, words:
     assert similarities([one, other], np.array([[0, 1]]), **sizes) == [jaccard(*slow)]
 
 
-@settings(deadline=None)
 @given(st.lists(MIXED, max_size=6))
 def test_a_texts_shingles_do_not_depend_on_the_others(texts: list[str]) -> None:
     batch = shingle_texts(texts, words=3, characters=2)
@@ -302,7 +302,6 @@ def arrays(rows: Sequence[tuple[int, int]], places: Sequence[int]) -> tuple[Any,
     )
 
 
-@settings(deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_small_buckets_give_all_their_pairs(rows: list[tuple[int, int]], random: Any) -> None:
     places = random.sample(range(1000), len(rows))
@@ -314,7 +313,6 @@ def test_small_buckets_give_all_their_pairs(rows: list[tuple[int, int]], random:
     assert found.bounded == 0
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(1, 6), st.integers(1, 3), st.randoms(use_true_random=False))
 def test_pairs_are_bounded_and_depend_on_no_order_of_arrival(
     rows: list[tuple[int, int]], limit: int, neighbours: int, random: Any
@@ -364,7 +362,6 @@ EDGES = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(EDGES, st.permutations(range(12)), st.randoms(use_true_random=False))
 def test_a_row_leaves_if_and_only_if_a_better_row_that_stays_is_similar(
     edges: dict[tuple[int, int], float], rank: list[int], random: Any
@@ -409,7 +406,6 @@ def test_a_chain_of_small_steps_does_not_eat_its_end() -> None:
     assert removed(texts) == [1]
 
 
-@settings(deadline=None)
 @given(EDGES)
 def test_components_are_what_a_walk_reaches(edges: dict[tuple[int, int], float]) -> None:
     pairs = np.array(list(edges), np.int64).reshape(-1, 2)

@@ -26,8 +26,6 @@ from stillhouse.finish.export.onnx_causal import FLOORS, KINDS, OnnxWriter, chec
 from stillhouse.finish.export.onnx_causal.blocks import BLOCK, quantize_rows_in_blocks
 from stillhouse.finish.generation.decoding import parameters
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = tiny_chat.tokenizer()
 # turned positions and a tied head; learned positions and products with a bias; a window in one layer of two
 MADE: dict[str, dict[str, Any]] = {

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import tiny_chat
+from examples import examples
 from pair_server import JudgeServer, Rule, longer, shown
 from stillhouse.answers import AnswerStore
 from stillhouse.device import place
@@ -36,8 +37,6 @@ from stillhouse.finish.generation.pairs.verdicts import JudgedPair, JudgedPairs,
 from stillhouse.finish.generation.passages import Prompt
 from stillhouse.teachers import LocalTeacher
 from stillhouse.teachers.api import ApiClient, Budget, Endpoint, Key, Limits
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 CRITERIA = "Better is what is right."
 PLAIN = Frame(without_marks, CRITERIA)
@@ -93,7 +92,7 @@ PIECES = (
 TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=8)), max_size=6).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(1.5)
 @given(TEXTS, TEXTS, TEXTS)
 def test_no_answer_opens_closes_or_forges_a_part(asked: str, first: str, second: str) -> None:
     whole = Prompt("0", ({"role": "system", "content": second}, {"role": "user", "content": asked}), "", None)

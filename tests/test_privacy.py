@@ -9,9 +9,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from personal_formats import personal_negatives, personal_positives
 from secret_formats import FRAMES, Planted, secret_negatives, secret_positives
 from stillhouse.raw.credentials import find_credentials
@@ -144,7 +145,7 @@ PIECES = [case.text[case.start : case.end] for case in PLANTED] + [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@examples(3)
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join))
 def test_whatever_is_glued_together_redaction_is_idempotent(text: str) -> None:
     spans = complete(text, find_both)
@@ -155,7 +156,7 @@ def test_whatever_is_glued_together_redaction_is_idempotent(text: str) -> None:
     assert redact(redacted, complete(redacted, find_both)) == redacted
 
 
-@settings(max_examples=300, deadline=None)
+@examples(3)
 @given(st.text(max_size=200))
 def test_any_text_gives_spans_in_range_and_redacts_once(text: str) -> None:
     for find in (find_credentials, find_personal):

@@ -6,9 +6,10 @@ import random
 from dataclasses import asdict, fields, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.raw.profiles import CHAT, PROFILES, SHORT, WEB, Profile
 from stillhouse.raw.quality import RULES, judge_quality
 from stillhouse.raw.repetition import DUPLICATE, TOP, duplicate_shares, repetition
@@ -256,7 +257,6 @@ def test_trailing_white_space_changes_nothing(text: str, tail: str, name: str) -
     )
 
 
-@settings(deadline=None)
 @given(words.map(" ".join) | st.text(max_size=80))
 def test_a_text_is_kept_exactly_if_no_single_rule_condemns_it(text: str) -> None:
     found = judge_quality(text, WEB, language="en")
@@ -270,7 +270,6 @@ def exact(text: str, key: str) -> float | None:
     return found.score if found else None
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("aab1 \n."), max_size=120) | words.map(" ".join), st.floats(0.01, 0.99))
 def test_the_short_cuts_of_the_measures_are_exact(text: str, threshold: float) -> None:
     for key in ("most_of_one_letter", "most_of_one_word", "most_in_repeated_5_words", "most_in_repeated_10_words"):
@@ -291,7 +290,7 @@ def naive_duplicate(tokens: list[str], n: int) -> float:
     return sum(len(tokens[at]) for at in covered) / sum(map(len, tokens))
 
 
-@settings(deadline=None, max_examples=200)
+@examples(2)
 @given(st.lists(st.sampled_from(["a", "bb", "ccc", "d"]), min_size=1, max_size=40))
 def test_repetition_agrees_with_the_definition(tokens: list[str]) -> None:
     found = repetition(tokens)

@@ -97,9 +97,9 @@ def test_the_time_to_look_at_groups_does_not_grow_with_their_number() -> None:
 
     def seconds(values: int) -> float:
         authors: list[str | None] = [f"a{one}" for one in random.integers(0, values, 20_000)]
-        started = time.process_time()
+        started = time.thread_time()
         follows(scores, ["all"] * 20_000, {"author": authors})
-        return time.process_time() - started
+        return time.thread_time() - started
 
     seconds(2)
     assert seconds(800) < 10 * seconds(2) + 0.1

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from raw_material import FILLER, WORDS, distil_nothing, jsonl, mapping, of_rows, sentence, source
 from stillhouse.errors import StillhouseError
 from stillhouse.raw import dedup, prepare, stage
@@ -511,7 +512,7 @@ LINE = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.4)
 @given(st.lists(LINE, max_size=8), st.sampled_from(["rows.jsonl", "rows.csv"]), st.booleans())
 def test_any_bytes_become_documents_or_reasons(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], name: str, torn: bool

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +213,8 @@ def test_help_never_imports_torch() -> None:
         "except SystemExit: pass\n"
         "assert not {'torch', 'transformers', 'pyarrow', 'pydantic'} & set(sys.modules)"
     )
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert time.monotonic() - started < 20  # a hang, not a timing: the timing is in bench/
+    # a hang, not a timing: the timing is in bench/
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=300)
 
 
 def test_the_schema_command_prints_json() -> None:

@@ -115,6 +115,6 @@ def test_places_are_right_ordered_and_apart_in_any_text(before: str, after: str)
     "piece", ["I am an AI, ", "I'm sorry ", "ich kann dir ", "I am a large language model and ", '"']
 )
 def test_time_grows_with_the_length_alone(piece: str) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     find(piece * (100_000 // len(piece)))
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2

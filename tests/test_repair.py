@@ -8,9 +8,10 @@ import re
 import pytest
 from ftfy import TextFixerConfig, fix_text
 from ftfy.badness import MOJIBAKE_CATEGORIES, is_bad
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.raw.repair import is_suspect, repair_text
 
 GOOD = [
@@ -102,7 +103,7 @@ def test_whatever_ftfy_calls_bad_is_suspect_for_all_pairs_of_its_characters() ->
 telltale = st.text(st.sampled_from(CLUES + list("aZ 1?\n") * 20 + list("ÂÃØÙâàВГРСв€™Ђ°Œœ’“”") * 10), max_size=24)
 
 
-@settings(max_examples=250, deadline=None)
+@examples(2.5)
 @given(telltale | st.text(max_size=40) | st.text(st.characters(exclude_categories=()), max_size=20))
 def test_the_cheap_test_is_safe_and_repair_is_idempotent_on_any_text(text: str) -> None:
     assert is_suspect(text) or fix_text(text, OFF) == text

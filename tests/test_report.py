@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from examples import examples
 from report_run import FAILED, PASSED, STEPS, Made, classifier, finding, writer
 from stillhouse import execute
 from stillhouse.cli import app, main
@@ -226,7 +227,7 @@ def test_long_answers_are_folded_and_none_of_them_is_lost(tmp_path: Path) -> Non
 
 
 @given(st.text(st.characters(exclude_categories=())))
-@settings(max_examples=80, deadline=None)
+@examples(0.8)
 def test_escaping_and_reading_again_is_the_same_text(text: str) -> None:
     page = Page(element("p", text, title=text))
     expected = re.sub(
@@ -382,7 +383,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
 
 
 @given(st.lists(st.floats(-1e6, 1e6).map(lambda value: round(value, 6)), min_size=1, max_size=6), st.booleans())
-@settings(max_examples=80, deadline=None)
+@examples(0.8)
 def test_a_scale_holds_its_values_in_their_order(values: list[float], log: bool) -> None:
     values = [abs(value) + 1e-3 for value in values] if log else values
     scale = Scale.over(values, log=log)

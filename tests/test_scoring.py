@@ -16,8 +16,6 @@ from stillhouse.teachers.local import common_prefix
 from stillhouse.teachers.protocol import Questions
 from stillhouse.teachers.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 VOCABULARY = 50
 ANSWERS = ((3,), (4, 9), (4, 8, 11), (17,))
 _COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}

@@ -18,12 +18,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization import PublicFormat as Public
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import small_bottle
 import tamperings
+from examples import examples
 from stillhouse import store
 from stillhouse.errors import StillhouseError
 from stillhouse.finish.bottle import inspect_bottle, seal_bottle, sign_bottle, verify_bottle
@@ -214,14 +215,14 @@ def test_a_name_that_is_no_text_is_told_and_not_a_crash(copy: Path) -> None:
     assert verify_bottle(copy)
 
 
-@settings(max_examples=40)
+@examples(0.4)
 @given(st.lists(st.text(st.sampled_from("ab/.-Z"), min_size=1).map(lambda name: str(PurePosixPath(name))), unique=True))
 def test_files_are_listed_in_the_order_of_their_paths(names: list[str]) -> None:
     names = [name for name in names if not name.startswith(("/", "."))]
     assert in_order(names) == [str(path) for path in sorted(map(PurePosixPath, names))]
 
 
-@settings(max_examples=30)
+@examples(0.3)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1), st.just("0" * 64), min_size=1
@@ -284,7 +285,7 @@ def test_weights_may_begin_with_any_length(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text("cioRb(.tS'\n", max_size=9), max_size=6).map("\n".join))
-@settings(max_examples=60, deadline=None)
+@examples(0.6)
 def test_text_like_operations_is_never_a_crash(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.txt"
     path.write_text(text, "utf-8")
@@ -363,7 +364,7 @@ def test_ours_is_accepted_by_model_signing_and_theirs_by_us(
 # ---------------------------------------------------------------- hostile bundles
 
 
-@settings(max_examples=40)
+@examples(0.4)
 @given(st.binary(max_size=400))
 def test_bytes_are_a_bundle_or_an_error_in_words(data: bytes) -> None:
     with pytest.raises(StillhouseError, match="cannot be used"):
@@ -388,7 +389,7 @@ _JSON = st.recursive(
 
 
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@examples(1.2)
 def test_a_bundle_with_anything_anywhere_is_never_a_crash(
     house: tuple[Path, Path, PrivateKey], data: st.DataObject
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.errors import StillhouseError
 from stillhouse.raw.sources import Row, Unreadable, read
 
@@ -29,7 +30,10 @@ RECORDS: list[dict[str, object]] = [
     {"text": "line\u2028par\u2029next\u0085end", "label": "a"},
 ]
 WORDS = ["NA", "None", "null", "nan", "yes"]
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# each example writes its file anew
+quick = settings(
+    examples(1.5), suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture]
+)
 
 
 def rows_of(path: Path, **options: Any) -> list[Row | Unreadable]:

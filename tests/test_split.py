@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from examples import examples
 from stillhouse.documents import SPLITS
 from stillhouse.errors import StillhouseError
 from stillhouse.raw.split import Division, split_documents, straddling
@@ -86,7 +87,6 @@ SIZES = st.fixed_dictionaries(
 # ---- units -----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(tables(), SIZES)
 def test_every_row_has_one_outcome_and_every_unit_one_side(table: dict[str, list[Any]], sizes: dict[str, Any]) -> None:
     try:
@@ -111,7 +111,6 @@ def test_every_row_has_one_outcome_and_every_unit_one_side(table: dict[str, list
     ]
 
 
-@settings(deadline=None)
 @given(tables(), SIZES, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_is_of_no_account(
     table: dict[str, list[Any]], sizes: dict[str, Any], random: Any
@@ -207,7 +206,6 @@ def test_large_units_are_drawn_as_often_as_small_ones() -> None:
 # ---- strata ----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([None, "a", "b", "c"]), st.sampled_from(["web", "mail", None])), min_size=40),
     st.integers(0, 15),
@@ -281,7 +279,7 @@ def test_without_relations_ids_and_seed_alone_decide() -> None:
     assert lists_of(singles(300, seed=1, test=50, validation=30, train=100), names(300)) != plain
 
 
-@settings(max_examples=50, deadline=None)
+@examples(0.5)
 @given(st.text("0123456789abcdef", min_size=8, max_size=8), st.integers(0, 9))
 def test_a_new_row_moves_at_most_three_others(new: str, seed: int) -> None:
     ids, sizes = names(200), {"seed": seed, "test": 50, "validation": 30, "train": 60}

@@ -7,11 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_1samp  # type: ignore[import-untyped]
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
+from examples import examples
 from stillhouse import statistics
 from stillhouse.errors import StillhouseError
 from stillhouse.statistics import Flags, Ints, Retention, resampling
@@ -51,7 +52,7 @@ def test_a_proportion_lies_in_its_interval_within_0_and_1(correct: list[bool]) -
     assert 0.0 <= found.lower <= found.value <= found.upper <= 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@examples(0.3)
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_exact_bounds_agree_with_the_binomial_tail(k: int, n: int) -> None:
     k = min(k, n)
@@ -245,7 +246,7 @@ def test_one_sided_bounds_cover_about_95_in_100() -> None:
 # ---- tests and plans -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.4)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))
 def test_mcnemar_is_the_binomial_test_of_the_discordant_items(rows: list[tuple[bool, bool]]) -> None:
     a, b = np.array(rows).T

@@ -20,8 +20,6 @@ from stillhouse.signals import Distribution, Header, TokenDist, TokenDistWriter
 from stillhouse.signals.rows import SHARES, Layout, SparseRows, decode, encode
 from stillhouse.signals.token_dist import encode_dense
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 VOCABULARIES = (300, 49_152, 152_064)
 HEADER = Header(teacher="t", tokenizer="k", template="c", vocabulary=300, precision="float32", m=12, always=(2, 7))
 

@@ -129,7 +129,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
 ) -> None:
     for how, left in ((BETWEEN, ["checkpoint-6"]), (WHILE_SAVING, ["checkpoint-12", "checkpoint-6"])):
         code = KILLED.format(tests=str(Path(__file__).parent), how=how.format(base=str(base), output=str(tmp_path)))
-        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=600)
         assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
         assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == left
     partial = tmp_path / "checkpoints" / "checkpoint-12"

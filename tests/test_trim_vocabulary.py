@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 import tiny_chat
+from examples import examples
 from stillhouse.causal import save_causal
 from stillhouse.distill.students.trim_vocabulary import Trimmed, trim_vocabulary
 from stillhouse.errors import StillhouseError
@@ -50,7 +51,7 @@ def test_used_texts_are_split_as_before_and_the_model_says_the_same_about_them(t
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=150, deadline=None)
+@examples(1.5)
 def test_any_text_decodes_to_itself(text: str) -> None:
     words = SMALL.tokenizer
     ids = words(text, add_special_tokens=False)["input_ids"]

