@@ -401,7 +401,6 @@ def test_of_nothing_but_zeros_no_less_is_shown() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(0, 1), st.floats(0, 0.2)), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
 def test_names_in_a_plane_cover_neither_each_other_nor_a_point(places: list[tuple[float, float, float]]) -> None:
     """Of four models wherever they lie: there is room for four names. Measured where the plane is narrowest."""
     points = [Point(f"ONNX, kind {at}", "export", x, y, y - half, y + half) for at, (x, y, half) in enumerate(places)]
@@ -424,7 +423,6 @@ def _marks(drawn: str) -> list[tuple[str, str]]:
 
 
 @given(st.floats(-1e5, 1e5), st.floats(1e-4, 1e5))
-@settings(max_examples=80, deadline=None)
 def test_the_figures_of_an_axis_stand_apart(low: float, width: float) -> None:
     drawn = axis(Scale.over([low, low + width]), METRICS["accuracy"])
     found = re.findall(r'<text x="([\d.]+)%" y="13" text-anchor="(\w+)">([^<]+)', drawn)
