@@ -194,8 +194,8 @@ def test_float32_ships_where_nothing_else_holds_or_is_wanted(
     assert [one.name for one in off.artifacts] == ["student", "onnx-fp32"]
     assert not strict.artifact("onnx-int8").passed
     assert strict.shipped == "onnx-fp32"
-    assert strict.parity is not None
-    assert strict.parity.status == "passed"
+    # it differs on no text, and that none ever differs is what no number of texts can show
+    assert strict.parity is not None and strict.parity.status == "not certified" and "none ever" in strict.parity.advice
     measured = strict.artifact(strict.shipped).parity
     assert measured is not None and f"of {measured.n} texts" in strict.parity.words
 

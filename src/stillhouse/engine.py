@@ -14,6 +14,7 @@ A process that works for this one never imports the caller's main script (``loky
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 DEATHS = 3  # so often a whole set of workers may die before the work is held to be what kills them
 AHEAD = 2  # items on their way for each worker
+PATIENCE = 10.0  # seconds for a cluster elsewhere to answer at all
 STARTS = 3  # so often a cluster of this machine is started before it is given up
 
 
@@ -154,6 +156,8 @@ def _cluster(workers: int | None, address: str | None) -> Iterator[_Ray]:
 
 def _start(ray: Any, workers: int | None, address: str | None) -> None:
     """Join the cluster at ``address``, or start one here: again where a busy machine lets Ray's own 30 seconds pass."""
+    if address:
+        _knock(address)
     for left in reversed(range(1 if address else STARTS)):
         try:
             ray.init(
@@ -173,6 +177,21 @@ def _start(ray: Any, workers: int | None, address: str | None) -> None:
             else:
                 what, where, fix = "Ray did not start on this machine", "raw.engine.kind", "run again, or use `here`"
             raise StillhouseError(f"{what}: {error}", where=where, fix=fix) from error
+
+
+def _knock(address: str) -> None:
+    """Raise where nothing listens at ``[ray://]host:port``: Ray itself goes on asking for up to a quarter of an hour."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():  # `auto`, or a name that Ray itself resolves
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise StillhouseError(
+            f"the Ray cluster cannot be reached: nothing answers at {host}:{port} ({error})",
+            where="raw.engine.address",
+            fix="check the address, and that the cluster is up",
+        ) from error
 
 
 def _died(times: int) -> StillhouseError:

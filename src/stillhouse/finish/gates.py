@@ -122,7 +122,9 @@ def parity_gate(agreement: float, n: int, *, artifact: str, allowed: float) -> G
         return Gate("parity", "passed", words, "")
     if 1 - agreement <= allowed:
         said = f"{words}; so few texts leave room for {bound:.2%} (one-sided 95 % bound)"
-        return Gate("parity", "not certified", said, "give more texts for validation or training")
+        more = "give more texts for validation or training"
+        none = "allow a small share (`finish.int8.max_disagreement`): no number of texts shows that none ever differs"
+        return Gate("parity", "not certified", said, more if allowed else none)
     return Gate("parity", "failed", words, ADVICE["parity"])
 
 
