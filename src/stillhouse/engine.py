@@ -180,7 +180,7 @@ def _start(ray: Any, workers: int | None, address: str | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Raise where nothing listens at ``[ray://]host:port``: Ray itself goes on asking for up to a quarter of an hour."""
+    """Raise where nothing listens at ``[ray://]host:port``: Ray itself would go on asking for a quarter of an hour."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not port.isdigit():  # `auto`, or a name that Ray itself resolves
         return
