@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from examples import examples
 from raw_material import FILLER, WORDS, distil_nothing, jsonl, mapping, of_rows, sentence, source
+from ray_here import if_ray_starts
 from stillhouse.errors import StillhouseError
 from stillhouse.raw import dedup, prepare, stage
 from stillhouse.raw.stage import weighted
@@ -461,7 +462,8 @@ def test_the_same_rows_and_cuts_however_the_work_is_cut_up(
 ) -> None:
     rows = many_rows(600)
     straight = run_over(tmp_path / "straight", rows, monkeypatch, 10_000, 1, kind="here", workers=1)
-    other = run_over(tmp_path / "other", rows, monkeypatch, piece, ranges, **engine)
+    with if_ray_starts():
+        other = run_over(tmp_path / "other", rows, monkeypatch, piece, ranges, **engine)
     assert len(straight.cuts()) > 100
     assert len({row["reason"] for row in straight.cuts()}) >= 5
     for name, table in straight.tables().items():

@@ -27,7 +27,6 @@ Result = TypeVar("Result")
 DEATHS = 3  # so often a whole set of workers may die before the work is held to be what kills them
 AHEAD = 2  # items on their way for each worker
 PATIENCE = 10.0  # seconds for a cluster elsewhere to answer at all
-STARTS = 3  # so often a cluster of this machine is started before it is given up
 
 
 class Engine(Protocol):
@@ -155,28 +154,24 @@ def _cluster(workers: int | None, address: str | None) -> Iterator[_Ray]:
 
 
 def _start(ray: Any, workers: int | None, address: str | None) -> None:
-    """Join the cluster at ``address``, or start one here: again where a busy machine lets Ray's own 30 seconds pass."""
+    """Join the cluster at ``address``, or start one here."""
     if address:
         _knock(address)
-    for left in reversed(range(1 if address else STARTS)):
-        try:
-            ray.init(
-                address=address or "local",
-                num_cpus=None if address else workers,
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
-            return
-        except Exception as error:  # Ray has no class of its own for a start that came to nothing
-            ray.shutdown()
-            if left:
-                continue
-            if address:
-                what, where, fix = "the Ray cluster cannot be reached", "raw.engine.address", "check the address"
-            else:
-                what, where, fix = "Ray did not start on this machine", "raw.engine.kind", "run again, or use `here`"
-            raise StillhouseError(f"{what}: {error}", where=where, fix=fix) from error
+    try:
+        ray.init(
+            address=address or "local",
+            num_cpus=None if address else workers,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except Exception as error:  # a start that takes longer than Ray's 30 seconds has no class of its own
+        if address:
+            what, where, fix = "the Ray cluster cannot be reached", "raw.engine.address", "check the address"
+        else:
+            what, where = "Ray did not start on this machine", "raw.engine.kind"
+            fix = "run again when the machine is less busy, or use `here`"
+        raise StillhouseError(f"{what}: {error}", where=where, fix=fix) from error
 
 
 def _knock(address: str) -> None:
