@@ -15,9 +15,10 @@ import torch
 
 from bench.cuts_students import interval
 from bench.report import Figure
-from stillhouse.distill.pilot import Flags, pilot
-from stillhouse.distill.prices import Proving
+from stillhouse.distill.pilot import pilot
+from stillhouse.distill.prices import Flags
 from stillhouse.distill.probe import FOLDS, Matrix, out_of_fold, trusted
+from stillhouse.distill.proxies_classification import Proving
 from stillhouse.distill.quotas import select
 from stillhouse.distill.scores import Floats, ease
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,12 @@ def test_links_lead_somewhere(page: str) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
         if "://" not in link:
             assert (path.parent / link).exists(), f"{page}: {link}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
+def test_every_module_of_the_benches_finds_what_it_imports_and_every_part_its_function(path: Path) -> None:
+    if path.stem == "__main__" or path.stem.endswith(("_driver", "_convert")):  # these run when they are imported
+        return
+    module = import_module(f"bench.{path.stem}")
+    for name, function in getattr(module, "PARTS", {}).values():
+        assert callable(getattr(import_module(f"bench.{name}"), function))
