@@ -241,10 +241,11 @@ def show(
 ) -> None:
     """Show a run: rows at each stage, cuts, and the label."""
     from stillhouse import console
-    from stillhouse.execute import Finished, stage_summaries
+    from stillhouse.execute import Finished
     from stillhouse.sealed import sealed_steps
 
-    stages = stage_summaries(run_folder)
+    sealed = sealed_steps(run_folder)
+    stages = sealed.summaries
     console.show_rows(stages)
     if "1-raw" in stages:
         console.show_cleaning(stages["1-raw"])
@@ -255,8 +256,8 @@ def show(
         console.show_gates(finished.gates)
     if rows and "4-judge" in stages:
         console.show_evaluation(finished.evaluation["rows"])
-    if notes := sealed_steps(run_folder).notes:
-        console.show_explanation([*notes, "run the recipe again to make them anew"])
+    if sealed.notes:
+        console.show_explanation([*sealed.notes, "run the recipe again to make them anew"])
 
 
 @app.command()

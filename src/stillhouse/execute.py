@@ -241,4 +241,4 @@ def _no_space(run_folder: Path, why: str) -> StillhouseError:
 def stage_summaries(run_folder: Path) -> dict[str, dict[str, Any]]:
     """What each sealed stage of a run says of itself, by folder; those that belong together, and raises when there is
     none."""
-    return {FOLDERS[step]: manifest.summary for step, manifest in sealed_steps(run_folder).manifests.items()}
+    return sealed_steps(run_folder).summaries

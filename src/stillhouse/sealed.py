@@ -27,6 +27,11 @@ class Sealed:
     notes: tuple[str, ...]
     entries: Sequence[Mapping[str, Any]]
 
+    @property
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        """What each step says of itself, by folder."""
+        return {manifest.stage: manifest.summary for manifest in self.manifests.values()}
+
 
 def sealed_steps(folder: Path) -> Sealed:
     """Read the manifests of a run folder, without looking at the files.
